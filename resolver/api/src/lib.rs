@@ -1,0 +1,37 @@
+//! Knap's kinds, group `knap.github.com`, version `v1alpha1`: one file per kind, no I/O, no decisions.
+//!
+//! Addresses, ranges and names are strings here, as people write them: one object with nonsense in it must not
+//! keep a list of thousands from being read. They are parsed once, by the resolver, into the types of `knap-core`.
+
+// The derive writes the root structs, whose documentation is the schema's description.
+#![allow(missing_docs, reason = "kube's derive makes public items without documentation")]
+
+mod condition;
+mod lease;
+mod network;
+mod network_class;
+mod reservation;
+
+pub use condition::{Condition, ConditionStatus};
+pub use lease::{Claim, Holder, HolderPod, LeaseNetwork, NetworkLease, NetworkLeaseSpec};
+pub use network::{
+    AddressPolicy, Dns, EligibleNodes, Features, IpFamily, Ipam, Network, NetworkSpec, NetworkStatus, Route,
+    Segment, SharedWith, StatusSubnet,
+};
+pub use network_class::{
+    Access, AddressScope, DEFAULT_CLASS_ANNOTATION, NetworkClass, NetworkClassSpec, PoolSubnet, Segments,
+    Uplink, Vxlan,
+};
+pub use reservation::{Reservation, ReservationSpec, ReservationStatus, ReservedFor};
+
+/// The API group.
+pub const GROUP: &str = "knap.github.com";
+/// The API version served.
+pub const VERSION: &str = "v1alpha1";
+
+/// Label of leases and Reservations: UID of the Network that they belong to.
+pub const NETWORK_UID_LABEL: &str = "knap.github.com/network-uid";
+/// Label of leases and Reservations: namespace of the Network that they belong to.
+pub const NETWORK_NAMESPACE_LABEL: &str = "knap.github.com/network-namespace";
+/// Prefix of a lease's label per holder; a hash of (node, containerID, ifname) follows.
+pub const HOLDER_LABEL_PREFIX: &str = "knap.github.com/h-";

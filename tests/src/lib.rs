@@ -1,0 +1,1 @@
+//! Fixtures for the tiers under `tests/`.
