@@ -6,6 +6,7 @@
 mod attachment;
 mod host_link;
 mod name;
+mod node_file;
 pub mod path;
 mod problem;
 mod reconcile;
@@ -14,6 +15,7 @@ mod view;
 pub use attachment::{AttachReply, AttachRequest, JsonObject, PodRef};
 pub use host_link::{HostLink, HostLinkKind};
 pub use name::{Attempt, BootId, ContainerId, InterfaceName, InvalidName, NetworkName, NodeName};
+pub use node_file::{Log, NodeFile, ResolverAccess};
 pub use problem::{CniCode, Problem, ProblemKind};
 pub use reconcile::{AttachmentKey, LedgerEntry, LedgerState, ReconcileReply, ReconcileRequest, Suspect};
 pub use view::{AttachmentView, NetworkView, StatusView, SubnetView};
