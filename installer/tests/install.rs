@@ -1,5 +1,7 @@
 //! Install, upgrade, rollback and uninstall of a stand-in plugin: a shell script that answers as a plugin does.
 
+#![allow(clippy::unwrap_used, reason = "a test's fixtures may panic")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
