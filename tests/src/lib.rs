@@ -1,1 +1,34 @@
-//! Fixtures for the tiers under `tests/`.
+//! Fixtures for the tiers under `tests/`: a [`Host`] is one machine with its own network namespace, node file,
+//! ledger, delegates and resolver; a [`Sandbox`] is a pod's network namespace on it; a [`Call`] runs `knap` there as
+//! a runtime does.
+//!
+//! A fixture that can't do its work fails the test with a message that says what is missing.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a fixture fails its test by panicking, where the message is shown"
+)]
+
+pub mod binaries;
+pub mod delegate;
+mod host;
+mod ledger;
+mod plugin;
+mod resolver;
+mod sandbox;
+mod seed;
+mod waiting;
+mod wire;
+
+pub use delegate::{Action, Delegates, Recorded, Script};
+pub use host::{CLASS, Host, TinyDisk, bridge_class, network, recorded_class};
+pub use ledger::LedgerView;
+pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};
+pub use resolver::{PORT, Resolver};
+pub use sandbox::{Sandbox, require_root};
+pub use seed::Seed;
+pub use waiting::{GENEROUS, eventually};
+pub use wire::{Behaviour, Exchange, Wire};

@@ -1,0 +1,234 @@
+//! One machine of a test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Delegates, LedgerView, Resolver, Sandbox, binaries, require_root};
+
+/// The class that [`network`] names.
+pub const CLASS: &str = "test";
+
+/// A class of provider `cni` whose chain is these recording delegates; the first gets the lease's addresses.
+pub fn recorded_class(delegates: &[&str]) -> String {
+    let plugins: Vec<Value> = delegates
+        .iter()
+        .enumerate()
+        .map(|(position, name)| match position {
+            0 => json!({ "type": name, "ipam": { "type": "knap" }, "capabilities": { "mac": true } }),
+            _ => json!({ "type": name }),
+        })
+        .collect();
+    class(json!({ "provider": "cni", "parameters": { "plugins": plugins } }))
+}
+
+/// A class of provider `bridge`: host links, and the delegate `bridge`.
+pub fn bridge_class() -> String {
+    class(json!({ "provider": "bridge" }))
+}
+
+/// The class [`CLASS`] of this spec; its Networks are carved from 10.64.0.0/16 as /24 where the spec has no subnets.
+fn class(mut spec: Value) -> String {
+    if spec["subnets"].is_null() {
+        spec["subnets"] = json!([{ "cidr": "10.64.0.0/16", "prefixLength": 24 }]);
+    }
+    spec["allowRequestedSubnets"] = json!(true);
+    // JSON is YAML too.
+    json!({ "apiVersion": "knap.github.com/v1alpha1", "kind": "NetworkClass", "metadata": { "name": CLASS }, "spec": spec })
+        .to_string()
+}
+
+/// A Network `namespace/name` of [`CLASS`], with these members of its spec besides.
+pub fn network(name: &str, more: &Value) -> String {
+    let (namespace, name) = name.split_once('/').expect("namespace/name");
+    let mut spec = json!({ "class": CLASS });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "knap.github.com/v1alpha1", "kind": "Network",
+        "metadata": { "namespace": namespace, "name": name }, "spec": spec,
+    })
+    .to_string()
+}
+
+/// One machine: a network namespace with loopback, a node file, a ledger, a folder of delegates, a resolver. Dropping it
+/// ends and removes all of it.
+#[derive(Debug)]
+pub struct Host {
+    /// The resolver; it runs after [`Host::start`].
+    pub resolver: Resolver,
+    /// The recording delegates.
+    pub delegates: Delegates,
+    /// The plugin's stateDir.
+    pub ledger: LedgerView,
+    machine: Arc<Sandbox>,
+    more_cni_folders: Vec<PathBuf>,
+    folder: TempDir,
+}
+
+impl Host {
+    /// A machine whose resolver is not started.
+    pub fn new() -> Self {
+        require_root();
+        let folder = tempfile::Builder::new().prefix("knap-test-").tempdir().expect("a folder for the test");
+        let path = folder.path();
+        let machine = Arc::new(Sandbox::new(&path.join("machine"), "host"));
+        let host = Self {
+            resolver: Resolver::new(Arc::clone(&machine), &path.join("resolver")),
+            delegates: Delegates::new(&path.join("cni")),
+            ledger: LedgerView::new(&path.join("state")),
+            machine,
+            more_cni_folders: Vec::new(),
+            folder,
+        };
+        fs::write(host.boot_id_file(), "7a1c6f0e-0000-4000-8000-000000000001\n").expect("a boot ID");
+        // Delegates run `knap` again, as their IPAM plugin.
+        std::os::unix::fs::symlink(binaries::knap(), host.delegates.bin().join("knap"))
+            .expect("knap in CNI_PATH");
+        host.write_node_file(&json!({}));
+        host
+    }
+
+    /// A machine whose resolver serves these manifests, with these recording delegates installed.
+    pub fn start(manifests: &[String], delegates: &[&str]) -> Self {
+        let mut host = Self::new();
+        for (number, manifest) in manifests.iter().enumerate() {
+            host.resolver.write_manifest(&format!("{number:02}.yaml"), manifest);
+        }
+        for delegate in delegates {
+            host.delegates.install(delegate);
+        }
+        host.resolver.start();
+        host
+    }
+
+    /// A machine that serves `shop/blue` by the recording delegates `first`, `second` and `third`, in this order.
+    pub fn recorded() -> Self {
+        let delegates = ["first", "second", "third"];
+        let host = Self::start(&[recorded_class(&delegates), network("shop/blue", &json!({}))], &delegates);
+        host.resolver.wait_ready("shop/blue");
+        host
+    }
+
+    /// The folder that holds everything of this machine.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its network namespace.
+    pub fn machine(&self) -> &Sandbox {
+        &self.machine
+    }
+
+    /// A pod's network namespace.
+    pub fn pod(&self, name: &str) -> Sandbox {
+        Sandbox::new(&self.folder().join("netns"), name)
+    }
+
+    /// node.json; KNAP_CONFIG names it.
+    pub fn node_file(&self) -> PathBuf {
+        self.folder().join("node.json")
+    }
+
+    /// Writes node.json, with these members instead of the usual ones.
+    pub fn write_node_file(&self, more: &Value) {
+        let mut file = json!({
+            "node": "n1",
+            "resolver": { "endpoints": [self.resolver.endpoint()], "tokenFile": self.resolver.token_file() },
+            "stateDir": self.ledger.folder(),
+            "addTimeoutSeconds": 30,
+            "log": { "level": "debug" },
+            "bootIDFile": self.boot_id_file(),
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            file[key] = value.clone();
+        }
+        fs::write(self.node_file(), file.to_string()).expect("node.json");
+    }
+
+    /// Points the plugin to another endpoint than the resolver's own.
+    pub fn use_endpoint(&self, endpoint: &str) {
+        let access = json!({ "endpoints": [endpoint], "tokenFile": self.resolver.token_file() });
+        self.write_node_file(&json!({ "resolver": access }));
+    }
+
+    /// Gives the machine another boot ID, as a reboot does. Namespaces are the caller's to remove.
+    pub fn reboot(&self, number: u32) {
+        let boot_id = format!("7a1c6f0e-0000-4000-8000-{number:012}\n");
+        fs::write(self.boot_id_file(), boot_id).expect("a boot ID");
+    }
+
+    /// Appends a folder to CNI_PATH.
+    pub fn add_cni_folder(&mut self, folder: &Path) {
+        self.more_cni_folders.push(folder.to_owned());
+    }
+
+    /// Mounts a disk of so many bytes at the ledger's folder.
+    pub fn tiny_disk(&self, bytes: usize) -> TinyDisk {
+        TinyDisk::mount(self.ledger.folder(), bytes)
+    }
+
+    /// # Panics
+    /// If anything of an attachment to `network` is left: in the ledger, in the kernel, in the resolver's store.
+    pub fn assert_nothing_left(&self, network: &str) {
+        assert_eq!(self.ledger.traces(), Vec::<String>::new(), "the ledger");
+        assert_eq!(self.machine.interfaces(), Vec::<String>::new(), "the host's links");
+        assert_eq!(self.resolver.leases(network), Vec::<String>::new(), "leases of {network}");
+    }
+
+    pub(crate) fn cni_folders(&self) -> Vec<PathBuf> {
+        [&[self.delegates.bin()], self.more_cni_folders.as_slice()].concat()
+    }
+
+    fn boot_id_file(&self) -> PathBuf {
+        self.folder().join("boot_id")
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A disk that is soon full; unmounted when dropped.
+#[derive(Debug)]
+pub struct TinyDisk {
+    folder: PathBuf,
+}
+
+impl TinyDisk {
+    fn mount(folder: &Path, bytes: usize) -> Self {
+        fs::create_dir_all(folder).expect("a mount point");
+        let options = format!("size={bytes},mode=0700");
+        mount(Some("knap-test"), folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+            .unwrap_or_else(|error| panic!("tmpfs on {}: {error}", folder.display()));
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Fills it up, but for so many bytes.
+    pub fn fill(&self, leave: usize) {
+        let filler = self.folder.join("locks-filler");
+        let mut size = 0;
+        while fs::write(&filler, vec![b'x'; size + 4096]).is_ok() {
+            size += 4096;
+        }
+        fs::write(&filler, vec![b'x'; size.saturating_sub(leave)]).expect("a smaller filler");
+    }
+
+    /// Makes room again.
+    pub fn empty(&self) {
+        let _ = fs::remove_file(self.folder.join("locks-filler"));
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
+    }
+}
