@@ -1,0 +1,183 @@
+//! The node's memory of its attachments: one file each, locked one by one.
+//!
+//! ```text
+//! stateDir/attachments/<containerID>@<ifname>.json             entries
+//! stateDir/releasing/<containerID>@<ifname>@<attempt>.json     tombstones: torn down, the resolver not yet told
+//! stateDir/corrupt/                                            files that could not be read, put aside
+//! stateDir/locks/                                              lock files, removed when unused
+//! stateDir/pods/<pod UID>/<containerID>@<ifname>               index: which entries a pod has
+//! stateDir/links/                                              users of host links, see `host_link`
+//! ```
+//!
+//! What must survive what: every call may die at any moment, so each change is one rename or one unlink, and the
+//! order of changes leaves nothing that a later call can't finish. A power cut ends the boot, and with it every
+//! sandbox; entries of another boot are torn down whatever they say. So one write per ADD has to be on the disk
+//! before anything is made, the rest need not be.
+
+mod attachment;
+mod corrupt;
+mod entry;
+mod error;
+mod file;
+mod file_name;
+mod lock;
+mod pods;
+mod sweep;
+mod tombstone;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use knap_protocol::AttachmentKey;
+
+pub use attachment::LockedAttachment;
+pub use corrupt::{CorruptFile, Remains};
+pub use entry::Entry;
+pub use error::LedgerError;
+pub use file::Durability;
+pub use tombstone::Tombstone;
+
+pub(crate) use file::{names, remove, remove_empty_folder};
+pub(crate) use file_name::{fnv1a, stem};
+pub(crate) use lock::FileLock;
+
+/// The ledger of one node, in one folder.
+#[derive(Debug)]
+pub struct Ledger {
+    attachments: PathBuf,
+    releasing: PathBuf,
+    corrupt: PathBuf,
+    locks: PathBuf,
+    pods: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger in `state_dir`, making its folders (0700) where they are missing.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        let folder = |name| {
+            let path = state_dir.join(name);
+            make_folder(&path)?;
+            Ok(path)
+        };
+        Ok(Self {
+            attachments: folder("attachments")?,
+            releasing: folder("releasing")?,
+            corrupt: folder("corrupt")?,
+            locks: folder("locks")?,
+            pods: folder("pods")?,
+        })
+    }
+
+    /// Takes the attachment's lock, waiting until `deadline` at most and trying at least once. Every change of an
+    /// entry happens under it.
+    pub fn lock(&self, key: &AttachmentKey, deadline: Instant) -> Result<LockedAttachment<'_>, LedgerError> {
+        let begun = Instant::now();
+        let stem = file_name::stem(key);
+        let path = self.lock_file(&stem);
+        match FileLock::acquire_before(&path, deadline).map_err(LedgerError::io("lock", &path))? {
+            Some(lock) => Ok(LockedAttachment::new(self, key.clone(), stem, lock)),
+            None => Err(LedgerError::Busy { key: key.clone(), path, waited: begun.elapsed() }),
+        }
+    }
+
+    /// Keys of all entries. Costs one listing of a folder, however many entries there are.
+    pub fn keys(&self) -> Result<Vec<AttachmentKey>, LedgerError> {
+        let names = file::names(&self.attachments)?;
+        Ok(names.iter().filter_map(|name| self.key_of(name.strip_suffix(file_name::SUFFIX)?)).collect())
+    }
+
+    /// Keys of the entries of one pod, found without reading the others.
+    pub fn of_pod(&self, uid: &str) -> Result<Vec<AttachmentKey>, LedgerError> {
+        let stems = pods::stems(&self.pods, uid)?;
+        let known = stems.iter().filter(|stem| self.has_entry(stem));
+        Ok(known.filter_map(|stem| self.key_of(stem)).collect())
+    }
+
+    /// Reads an entry without its lock: what it was at some moment, for lists and reports. Before acting on it,
+    /// lock and read again.
+    pub fn peek(&self, key: &AttachmentKey) -> Result<Option<Entry>, LedgerError> {
+        let stem = file_name::stem(key);
+        let path = self.entry_file(&stem);
+        match read(&path)? {
+            None => Ok(None),
+            Some(bytes) => match decode(&bytes, &stem) {
+                Ok(entry) => Ok(Some(entry)),
+                Err(reason) => Err(LedgerError::Undecodable { path, reason }),
+            },
+        }
+    }
+
+    /// Everything that waits to be released, as it is met in the folder. One that can't be read is put aside and
+    /// reported in its place.
+    pub fn tombstones(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Tombstone, LedgerError>> + '_, LedgerError> {
+        let names = file::names(&self.releasing)?;
+        Ok(names.into_iter().filter_map(|name| self.tombstone(&name).transpose()))
+    }
+
+    /// The files that were put aside, with what can still be read from them.
+    pub fn corrupt(&self) -> Result<Vec<CorruptFile>, LedgerError> {
+        corrupt::list(&self.corrupt)
+    }
+
+    /// Whether an entry's file exists, for those who know only its stem.
+    pub(crate) fn has_entry(&self, stem: &str) -> bool {
+        // An error counts as existing: what hangs on the answer is a removal.
+        !fs::exists(self.entry_file(stem)).is_ok_and(|exists| !exists)
+    }
+
+    fn entry_file(&self, stem: &str) -> PathBuf {
+        self.attachments.join(entry_name(stem))
+    }
+
+    fn lock_file(&self, stem: &str) -> PathBuf {
+        self.locks.join(format!("{stem}.lock"))
+    }
+
+    /// The key of a stem; from inside the entry where the stem is too short to tell it.
+    fn key_of(&self, stem: &str) -> Option<AttachmentKey> {
+        if !file_name::is_hashed(stem) {
+            return file_name::key(stem);
+        }
+        let bytes = read(&self.entry_file(stem)).ok()??;
+        decode(&bytes, stem).ok().map(|entry| entry.key)
+    }
+}
+
+/// Makes a folder that only root may look into, and those above it.
+pub(crate) fn make_folder(path: &Path) -> Result<(), LedgerError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(LedgerError::io("make the folder", path))
+}
+
+fn entry_name(stem: &str) -> String {
+    format!("{stem}{}", file_name::SUFFIX)
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::io("read", path)(error)),
+    }
+}
+
+/// An entry from its bytes, if it is the one that its file's name promises.
+fn decode(bytes: &[u8], stem: &str) -> Result<Entry, String> {
+    let entry: Entry = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if file_name::stem(&entry.key) == stem {
+        Ok(entry)
+    } else {
+        Err(format!("it is about attachment {}/{}", entry.key.container_id, entry.key.ifname))
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether an attachment's sandbox still lives: what may be torn down without its runtime's DEL.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use knap_protocol::BootId;
+use nix::libc;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
+
+use crate::netns::{NetnsIdentity, folder_of, is_namespace};
+
+/// What can be said of a sandbox's namespace. Only `Dead` permits a teardown; an address that is freed too late
+/// is a nuisance, one that is freed too early is somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is the namespace that ADD was given.
+    Alive,
+    /// It is certainly gone.
+    Dead(Death),
+    /// Nothing is certain.
+    Unknown(Doubt),
+}
+
+/// Why a namespace is certainly gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// The machine has booted since.
+    OtherBoot,
+    /// Another namespace has taken the path.
+    OtherNamespace,
+    /// The folder is the one ADD saw, and the path is no more in it.
+    PathGone,
+}
+
+/// Why nothing is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// A path in /proc names a process, and process IDs come again.
+    ProcPath,
+    /// A symbolic link: where it leads may have changed while the namespace lives on.
+    SymbolicLink,
+    /// What is at the path is no namespace: as it looks where the host's mounts are not propagated to.
+    NotANamespace,
+    /// The folder itself is another than ADD saw, or gone: a mount may be missing.
+    OtherFolder,
+    /// The path can't be looked at.
+    Unreadable(io::ErrorKind),
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::OtherBoot => "the machine has booted since",
+            Self::OtherNamespace => "its path is another namespace now",
+            Self::PathGone => "its path is gone",
+        })
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProcPath => formatter.write_str("its path is in /proc, where process IDs come again"),
+            Self::SymbolicLink => formatter.write_str("its path is a symbolic link"),
+            Self::NotANamespace => formatter.write_str("its path is no namespace as seen from here"),
+            Self::OtherFolder => formatter.write_str("its folder is gone or another one"),
+            Self::Unreadable(kind) => write!(formatter, "its path can't be looked at ({kind})"),
+        }
+    }
+}
+
+/// Judges a namespace that was `then` in the boot `boot_then`, seen from the boot `boot_now`.
+pub fn of(then: &NetnsIdentity, boot_now: &BootId, boot_then: &BootId) -> Liveness {
+    if boot_now != boot_then {
+        return Liveness::Dead(Death::OtherBoot);
+    }
+    if then.path.starts_with("/proc") {
+        return Liveness::Unknown(Doubt::ProcPath);
+    }
+    look(then).unwrap_or_else(|error| Liveness::Unknown(Doubt::Unreadable(error.kind())))
+}
+
+fn look(then: &NetnsIdentity) -> io::Result<Liveness> {
+    // The folder first: a path is gone only if it is gone from the folder that held it.
+    let folder = folder_of(&then.path);
+    if !is_folder_of_then(folder, then)? {
+        return Ok(Liveness::Unknown(Doubt::OtherFolder));
+    }
+    if statfs(folder)?.filesystem_type() == PROC_SUPER_MAGIC {
+        return Ok(Liveness::Unknown(Doubt::ProcPath));
+    }
+    match fs::symlink_metadata(&then.path) {
+        Ok(found) if found.is_symlink() => return Ok(Liveness::Unknown(Doubt::SymbolicLink)),
+        Ok(_) => {}
+        // The folder again: had it been unmounted in between, its absence would mean nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_folder_of_then(folder, then)? => {
+            return Ok(Liveness::Dead(Death::PathGone));
+        }
+        Err(error) => return Err(error),
+    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&then.path)?;
+    let found = file.metadata()?;
+    Ok(if !is_namespace(&file)? {
+        Liveness::Unknown(Doubt::NotANamespace)
+    } else if (found.dev(), found.ino()) == (then.dev, then.inode) {
+        Liveness::Alive
+    } else {
+        Liveness::Dead(Death::OtherNamespace)
+    })
+}
+
+fn is_folder_of_then(folder: &Path, then: &NetnsIdentity) -> io::Result<bool> {
+    match fs::metadata(folder) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (then.folder_dev, then.folder_inode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
