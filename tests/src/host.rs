@@ -32,7 +32,7 @@ pub fn bridge_class() -> String {
 }
 
 /// The class [`CLASS`] of this spec; its Networks are carved from 10.64.0.0/16 as /24 where the spec has no subnets.
-fn class(mut spec: Value) -> String {
+pub fn class(mut spec: Value) -> String {
     if spec["subnets"].is_null() {
         spec["subnets"] = json!([{ "cidr": "10.64.0.0/16", "prefixLength": 24 }]);
     }

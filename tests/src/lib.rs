@@ -15,8 +15,10 @@
 pub mod binaries;
 pub mod delegate;
 mod host;
+mod kernel;
 mod ledger;
 mod plugin;
+mod real;
 mod resolver;
 mod sandbox;
 mod seed;
@@ -24,9 +26,11 @@ mod waiting;
 mod wire;
 
 pub use delegate::{Action, Delegates, Recorded, Script};
-pub use host::{CLASS, Host, TinyDisk, bridge_class, network, recorded_class};
+pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class};
+pub use kernel::bare;
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};
+pub use real::{Pod, delegates};
 pub use resolver::{PORT, Resolver};
 pub use sandbox::{Sandbox, require_root};
 pub use seed::Seed;
