@@ -22,7 +22,7 @@ pub use network_class::{
     Access, AddressScope, DEFAULT_CLASS_ANNOTATION, NetworkClass, NetworkClassSpec, PoolSubnet, Segments,
     Uplink, Vxlan,
 };
-pub use reservation::{Reservation, ReservationSpec, ReservationStatus, ReservedFor};
+pub use reservation::{Reservation, ReservationSpec, ReservationStatus, ReservedFor, ReservedForLease};
 
 /// The API group.
 pub const GROUP: &str = "knap.github.com";

@@ -31,6 +31,17 @@ pub struct ReservationSpec {
     /// Of a subnet: whether hosts route it. All of these share one routing table, whatever their scope.
     #[serde(default)]
     pub routed: bool,
+    /// Of an address or a MAC that one attachment asked for and no slot stands for: its lease. Freed with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<ReservedForLease>,
+}
+
+/// The lease that a Reservation belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReservedForLease {
+    pub name: String,
+    /// Of the lease's holder: a lease made anew under the same name is another.
+    pub attempt: String,
 }
 
 /// The owning Network.
