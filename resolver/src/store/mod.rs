@@ -3,6 +3,10 @@
 //! Creating an object whose name is the resource is the lock (design: the one rule for everything scarce), so the
 //! trait has just what that needs: create-if-absent, update-if-unchanged, delete-if.
 
+pub mod embedded;
+#[cfg(any(test, feature = "store-suite"))]
+pub mod suite;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
