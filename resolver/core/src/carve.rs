@@ -10,6 +10,9 @@ use crate::layout::is_host;
 use crate::subnet::{CidrError, broadcast_address, check_cidr, first_host, network_address};
 use crate::{AddressRange, IpFamily, Subnet};
 
+#[cfg(test)]
+mod tests;
+
 /// Which address of a subnet is its gateway. Written `First`, `None` or as an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum GatewayPolicy {
@@ -143,7 +146,10 @@ impl Pool {
         let gateway = match self.gateway {
             GatewayPolicy::Address(address) => Some(address),
             GatewayPolicy::First => Some(first_host(link)),
-            GatewayPolicy::ProviderDefault if gateway_by_default => Some(first_host(link)),
+            // Where there is but one address, a gateway that nobody asked for does not take it.
+            GatewayPolicy::ProviderDefault if gateway_by_default && link.prefix() < self.family().bits() => {
+                Some(first_host(link))
+            }
             GatewayPolicy::ProviderDefault | GatewayPolicy::None => None,
         };
         Subnet::new(unit, gateway, self.shared.then_some(self.cidr))

@@ -7,6 +7,9 @@ use ipnetwork::IpNetwork;
 use crate::subnet::{CidrError, broadcast_address, check_cidr, network_address};
 use crate::{AddressRange, IpFamily, Slot, SlotRanges, Subnet};
 
+#[cfg(test)]
+mod tests;
+
 /// Which slots a Network has, and what addresses they stand for (design: a slot is an offset).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -214,8 +217,7 @@ impl Layout {
     /// The slot that a requested address implies, or why it can't be had. Says nothing about its other family.
     pub fn slot_of(&self, address: IpAddr) -> Result<Slot, SlotError> {
         let Some(subnet) = self.subnet_of(address) else {
-            let subnets: Vec<String> = self.subnets.iter().map(|subnet| subnet.cidr.to_string()).collect();
-            return Err(SlotError::Outside { address, subnets: subnets.join(", ") });
+            return Err(SlotError::Outside { address, subnets: self.cidrs() });
         };
         let (cidr, link) = (subnet.cidr, subnet.link());
         if self.subnets.iter().any(|subnet| subnet.gateway == Some(address)) {
@@ -231,6 +233,15 @@ impl Layout {
             return Err(SlotError::Reserved { address, subnet: cidr, range });
         }
         subnet.slot(address).ok_or(SlotError::Beyond24Bits { address, subnet: cidr })
+    }
+
+    /// All subnets, for messages.
+    fn cidrs(&self) -> String {
+        if self.subnets.is_empty() {
+            return "it has none".to_owned();
+        }
+        let cidrs: Vec<String> = self.subnets.iter().map(|subnet| subnet.cidr.to_string()).collect();
+        cidrs.join(", ")
     }
 
     fn of_family(&self, family: IpFamily) -> impl Iterator<Item = &Subnet> {

@@ -2,6 +2,8 @@
 
 mod bitmap;
 mod resting;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -100,6 +102,11 @@ impl FreeSlots {
     /// How many slots are occupied, usable or not.
     pub const fn occupied(&self) -> u32 {
         self.occupied
+    }
+
+    /// The slots that may be given out.
+    pub const fn usable_slots(&self) -> &SlotRanges {
+        &self.usable
     }
 
     /// How many slots may be given out in all.

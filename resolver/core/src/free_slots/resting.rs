@@ -44,4 +44,10 @@ impl Resting {
     pub(super) fn oldest(&self) -> Option<Slot> {
         self.queue.first_key_value().map(|(_, slot)| *slot)
     }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        assert_eq!(self.queue.len(), self.turns.len());
+        self.queue.len()
+    }
 }
