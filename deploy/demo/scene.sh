@@ -105,7 +105,7 @@ has_no_net1() { ! ip -n "$1" link show net1; }
 
 # address POD 4|6 - read back from the kernel, not from what Knap says.
 address() {
-  ip -n "$1" "-$2" -json address show dev net1 scope global | jq -r '.[0].addr_info[0].local'
+  ip -n "$1" "-$2" -json address show dev net1 scope global | jq -r 'first(.[].addr_info[] | .local // empty)'
 }
 
 reaches() { ip netns exec "$1" ping -c 2 -i 0.05 -W 2 -q "$2"; }

@@ -9,7 +9,9 @@ impl Sandbox {
     pub fn addresses(&self, ifname: &str) -> Vec<String> {
         let links = self.ip_json(&["address", "show", "dev", ifname, "scope", "global"]);
         let infos = links[0]["addr_info"].as_array().cloned().unwrap_or_default();
-        infos.iter().map(|info| format!("{}/{}", text(info, "local"), info["prefixlen"])).collect()
+        // `ip` leaves an empty object for each address that its filter took out.
+        let infos = infos.iter().filter(|info| info.get("local").is_some());
+        infos.map(|info| format!("{}/{}", text(info, "local"), info["prefixlen"])).collect()
     }
 
     /// The hardware address of an interface.
@@ -44,9 +46,15 @@ impl Sandbox {
         routes.get(0).cloned()
     }
 
-    /// Whether an address answers; its neighbours may have to be found first.
+    /// Whether an address answers.
     pub fn reaches(&self, address: &str) -> bool {
         self.run("ping", &["-c", "3", "-i", "0.1", "-W", "3", "-q", bare(address)]).status.success()
+    }
+
+    /// Whether an address answers to packets from this source, which policy routing looks at.
+    pub fn reaches_from(&self, source: &str, address: &str) -> bool {
+        let ping = ["-I", bare(source), "-c", "3", "-i", "0.1", "-W", "3", "-q", bare(address)];
+        self.run("ping", &ping).status.success()
     }
 
     /// Whether an address stays silent, though this namespace is told that it is on the interface's link.

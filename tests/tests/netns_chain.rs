@@ -57,7 +57,7 @@ fn bridge_tuning_sbr() {
     let routes = one.sandbox.ip_json(&["-4", "route", "show", "table", table]);
     let default = routes.as_array().expect("a list").iter().find(|route| route["dst"] == "default");
     assert_eq!(default.map(|route| &route["gateway"]), Some(&result["ips"][0]["gateway"]));
-    assert!(one.sandbox.reaches(&two.address()));
+    assert!(one.sandbox.reaches_from(&one.address(), &two.address()));
 
     one.del(&host);
     two.del(&host);
