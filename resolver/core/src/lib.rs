@@ -1,26 +1,48 @@
 //! Knap's decisions, pure: no cluster, no clock, no I/O. Others fetch, translate and store.
 
 mod carve;
+mod class;
+mod features;
 mod free_slots;
 mod ip_family;
 mod layout;
 mod mac;
+mod needs;
+mod network;
 mod numbers;
 mod overlap;
+mod permission;
+mod plan;
+pub mod provider;
+pub mod quota;
 mod range;
 pub mod reservation;
+mod selection;
+mod selector;
 mod slot;
 mod slot_ranges;
 mod subnet;
 
 pub use carve::{GatewayPolicy, Pool, PoolError, carve};
+pub use class::{Access, AddressScope, Class, Segments, Uplink, built_in_class};
+pub use features::{DEFAULT_MTU, Features, MissingFeature, MissingFeatures};
 pub use free_slots::FreeSlots;
 pub use ip_family::IpFamily;
 pub use layout::{Layout, LayoutError, SlotError};
 pub use mac::{Mac, MacCode, MacError};
+pub use needs::{Needs, NeedsError, Profile, SubnetNeed};
+pub use network::{Dns, IntentError, IpamMode, NetworkIntent, NetworkRef, Route};
 pub use numbers::{NumberError, NumberKind, NumberRanges};
 pub use overlap::{SubnetClaim, first_conflict};
+pub use permission::{NotPermitted, may_attach};
+pub use plan::{DecideError, Decision, Grant, MacSource, Plan, PlanError, Segment, decide};
+pub use provider::{
+    Attachment, AttachmentError, HostLink, HostLinkKind, JsonObject, LeaseFacts, NodeFacts, Provider,
+    ProviderError,
+};
 pub use range::{AddressRange, RangeError};
+pub use selection::{KnownClasses, Refusal, SelectionError, select_class};
+pub use selector::{LabelSelector, Labels, Requirement, SelectorError};
 pub use slot::Slot;
 pub use slot_ranges::SlotRanges;
 pub use subnet::{CidrError, Subnet, check_cidr, first_host};
