@@ -14,7 +14,7 @@ mod overlap;
 mod permission;
 mod plan;
 pub mod provider;
-pub mod quota;
+mod quota;
 mod range;
 pub mod reservation;
 mod selection;
@@ -40,6 +40,7 @@ pub use provider::{
     Attachment, AttachmentError, HostLink, HostLinkKind, JsonObject, LeaseFacts, NodeFacts, Provider,
     ProviderError,
 };
+pub use quota::{OverQuota, Seniority, check_attachments, check_networks};
 pub use range::{AddressRange, RangeError};
 pub use selection::{KnownClasses, Refusal, SelectionError, select_class};
 pub use selector::{LabelSelector, Labels, Requirement, SelectorError};

@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     AddressScope, Class, GatewayPolicy, IpFamily, IpamMode, MacCode, NetworkIntent, NumberRanges, Pool,
-    PoolError, Segments, Subnet, carve,
+    PoolError, Segments,
 };
 
 /// What a provider makes of a class, as far as reservations depend on it.
@@ -49,18 +49,6 @@ pub struct SubnetNeed {
     pub pools: Vec<Pool>,
     /// The provider's word where the pool leaves the gateway to it.
     pub gateway_by_default: bool,
-}
-
-impl SubnetNeed {
-    /// The subnet to reserve next, clear of what is taken in its scope and, where hosts route it, of all that hosts
-    /// route. A requested one is proposed whatever is taken: the conflict that it meets is the answer. Its slots
-    /// come from `Layout::append`.
-    pub fn propose(&self, taken: &[IpNetwork]) -> Option<Subnet> {
-        self.pools.iter().find_map(|pool| {
-            let cidr = self.requested.or_else(|| carve(pool, taken))?;
-            Some(pool.subnet(cidr, self.gateway_by_default))
-        })
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

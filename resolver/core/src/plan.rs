@@ -52,7 +52,7 @@ pub enum DecideError {
         /// The class.
         class: String,
         /// What its provider says.
-        source: ProviderError,
+        source: Box<ProviderError>,
     },
     /// The class can't give what the Network needs.
     #[error(transparent)]
@@ -71,7 +71,9 @@ pub fn decide<'a>(
         class: class.name.clone(),
         provider: class.provider.clone(),
     })?;
-    provider.validate(&class).map_err(|source| DecideError::Class { class: class.name.clone(), source })?;
+    provider
+        .validate(&class)
+        .map_err(|source| DecideError::Class { class: class.name.clone(), source: Box::new(source) })?;
     let needs = Needs::of(network, &class, provider.profile(&class))?;
     Ok(Decision { class, provider, needs })
 }
@@ -168,8 +170,8 @@ pub enum PlanError {
          name a gateway inside one"
     )]
     RouteGatewayOutside {
-        /// The Network.
-        network: NetworkRef,
+        /// `namespace/name` of the Network.
+        network: String,
         /// The route's destination.
         destination: IpNetwork,
         /// Its gateway.
@@ -182,16 +184,16 @@ pub enum PlanError {
         "spec.routes: Network {network} has no subnet of the IP family of {destination}: remove the route"
     )]
     RouteFamily {
-        /// The Network.
-        network: NetworkRef,
+        /// `namespace/name` of the Network.
+        network: String,
         /// The route's destination.
         destination: IpNetwork,
     },
     /// A number that links can't have.
     #[error("the plan of Network {network} has {what} {value}, outside {bounds}")]
     OutOfBounds {
-        /// The Network.
-        network: NetworkRef,
+        /// `namespace/name` of the Network.
+        network: String,
         /// MTU, VLAN or VNI.
         what: &'static str,
         /// The number.
@@ -202,16 +204,16 @@ pub enum PlanError {
     /// A name that the kernel would refuse.
     #[error("the plan of Network {network} names {name:?}, which can't be an interface")]
     InterfaceName {
-        /// The Network.
-        network: NetworkRef,
+        /// `namespace/name` of the Network.
+        network: String,
         /// The name.
         name: String,
     },
     /// A device is needed, of no resource.
     #[error("the plan of Network {network} needs a device, but names no resource that has them")]
     NoResource {
-        /// The Network.
-        network: NetworkRef,
+        /// `namespace/name` of the Network.
+        network: String,
     },
 }
 
@@ -248,10 +250,10 @@ impl Plan {
         self.check_numbers()?;
         let names = self.uplinks.iter().map(|uplink| &uplink.interface).chain(&self.segment.bridge);
         if let Some(name) = names.into_iter().find(|name| !is_interface_name(name)) {
-            return Err(PlanError::InterfaceName { network: self.network.clone(), name: name.clone() });
+            return Err(PlanError::InterfaceName { network: self.network.to_string(), name: name.clone() });
         }
         if self.needs_device && self.resource_name.is_none() {
-            return Err(PlanError::NoResource { network: self.network.clone() });
+            return Err(PlanError::NoResource { network: self.network.to_string() });
         }
         self.routes.iter().try_for_each(|route| self.check_route(route))
     }
@@ -269,14 +271,19 @@ impl Plan {
         ];
         for (what, value, allowed, bounds) in numbers {
             if let Some(value) = value.filter(|value| !allowed.contains(value)) {
-                return Err(PlanError::OutOfBounds { network: self.network.clone(), what, value, bounds });
+                return Err(PlanError::OutOfBounds {
+                    network: self.network.to_string(),
+                    what,
+                    value,
+                    bounds,
+                });
             }
         }
         Ok(())
     }
 
     fn check_route(&self, route: &Route) -> Result<(), PlanError> {
-        let (network, destination) = (self.network.clone(), route.destination);
+        let (network, destination) = (self.network.to_string(), route.destination);
         let family = IpFamily::of(destination.ip());
         if !self.subnets.iter().any(|subnet| subnet.family() == family) {
             return Err(PlanError::RouteFamily { network, destination });

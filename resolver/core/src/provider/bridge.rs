@@ -8,7 +8,7 @@ use super::{
     Attachment, HostLink, HostLinkKind, LeaseFacts, NodeFacts, Provider, ProviderError, ipam, uplink,
 };
 use crate::needs::uplink_name;
-use crate::{Class, Grant, IpamMode, NetworkIntent, Plan, Profile};
+use crate::{Class, Grant, IpamMode, NetworkIntent, Plan, Pool, Profile};
 
 /// As classes call it.
 pub(crate) const NAME: &str = "bridge";
@@ -122,7 +122,7 @@ impl Provider for Bridge {
 /// it is of this Network alone, and no uplink joins the nodes' bridges, which would all have that address.
 fn holds_gateway(class: &Class) -> bool {
     asked_gateway(class).unwrap_or_else(|| {
-        class.uplinks.is_empty() && !without_gateway(class) && !class.subnets.iter().any(|pool| pool.shared())
+        class.uplinks.is_empty() && !without_gateway(class) && !class.subnets.iter().any(Pool::shared)
     })
 }
 
@@ -159,7 +159,7 @@ fn check_flags(class: &Class) -> Result<(), ProviderError> {
             "say First there, or set isGateway: false",
         );
     }
-    if class.subnets.iter().any(|pool| pool.shared()) {
+    if class.subnets.iter().any(Pool::shared) {
         return refuse(
             format!(
                 "{IS_GATEWAY} gives each Network's bridge the gateway of a shared subnet, so several have one"

@@ -40,9 +40,21 @@ pub trait Provider: Debug + Send + Sync {
     /// What a Network becomes, once everything that it needs is reserved.
     fn plan(&self, network: &NetworkIntent, class: &Class, grant: &Grant) -> Result<Plan, ProviderError>;
 
-    /// What to run for one attachment.
+    /// What to run for one attachment; callers take it from [`Provider::attachment`].
     fn configs(&self, plan: &Plan, node: &NodeFacts, lease: &LeaseFacts)
     -> Result<Attachment, ProviderError>;
+
+    /// What to run for one attachment, checked as strictly as if somebody else had made it.
+    fn attachment(
+        &self,
+        plan: &Plan,
+        node: &NodeFacts,
+        lease: &LeaseFacts,
+    ) -> Result<Attachment, ProviderError> {
+        let attachment = self.configs(plan, node, lease)?;
+        attachment.check()?;
+        Ok(attachment)
+    }
 }
 
 /// Where an attachment is made.
