@@ -4,6 +4,8 @@
 
 pub mod boot;
 pub mod fault;
+#[cfg(test)]
+mod fixture;
 pub mod host_link;
 pub mod ledger;
 pub mod liveness;

@@ -119,3 +119,82 @@ fn is_folder_of_then(folder: &Path, then: &NetnsIdentity) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::mount::{MntFlags, umount, umount2};
+
+    use super::*;
+    use crate::fixture::{as_root_in_namespaces, bind, named_namespace, small_disk};
+    use crate::netns::Netns;
+
+    fn boot(id: &str) -> BootId {
+        id.parse().unwrap()
+    }
+
+    fn now(then: &NetnsIdentity) -> Liveness {
+        of(then, &boot("b1"), &boot("b1"))
+    }
+
+    #[test]
+    fn a_sandbox_lives_until_its_path_is_gone_or_anothers() {
+        as_root_in_namespaces(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("sandbox");
+            named_namespace(&path, || {});
+            let netns = Netns::open(&path).unwrap();
+            let then = netns.identity();
+            assert_eq!(now(then), Liveness::Alive);
+            assert_eq!(of(then, &boot("b2"), &boot("b1")), Liveness::Dead(Death::OtherBoot));
+
+            // Held open by `netns`, so its inode can't come again meanwhile.
+            umount2(&path, MntFlags::MNT_DETACH).unwrap();
+            assert_eq!(now(then), Liveness::Unknown(Doubt::NotANamespace));
+            fs::remove_file(&path).unwrap();
+            assert_eq!(now(then), Liveness::Dead(Death::PathGone));
+            named_namespace(&path, || {});
+            assert_eq!(now(then), Liveness::Dead(Death::OtherNamespace));
+        });
+    }
+
+    #[test]
+    fn a_missing_mount_is_no_proof() {
+        as_root_in_namespaces(|| {
+            let above = tempfile::tempdir().unwrap();
+            let folder = above.path().join("netns");
+            fs::create_dir(&folder).unwrap();
+            let path = folder.join("sandbox");
+            named_namespace(&path, || {});
+            let then = Netns::open(&path).unwrap().identity().clone();
+            small_disk(&folder, 4096);
+            assert_eq!(now(&then), Liveness::Unknown(Doubt::OtherFolder));
+            umount(&folder).unwrap();
+            assert_eq!(now(&then), Liveness::Alive);
+            // The folder bound over itself is still the same folder, but what is mounted in it is hidden.
+            bind(&folder, &folder);
+            assert_eq!(now(&then), Liveness::Unknown(Doubt::NotANamespace));
+            umount(&folder).unwrap();
+            let moved = NetnsIdentity { path: above.path().join("no/sandbox"), ..then.clone() };
+            assert_eq!(now(&moved), Liveness::Unknown(Doubt::OtherFolder));
+        });
+    }
+
+    #[test]
+    fn paths_that_name_processes_or_lead_elsewhere_are_left_alone() {
+        let identity = |path: &Path| NetnsIdentity {
+            path: path.to_owned(),
+            dev: 0,
+            inode: 0,
+            folder_dev: fs::metadata(folder_of(path)).map_or(0, |found| found.dev()),
+            folder_inode: fs::metadata(folder_of(path)).map_or(0, |found| found.ino()),
+        };
+        assert_eq!(now(&identity(Path::new("/proc/1/ns/net"))), Liveness::Unknown(Doubt::ProcPath));
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/proc/1/ns/net", &link).unwrap();
+        assert_eq!(now(&identity(&link)), Liveness::Unknown(Doubt::SymbolicLink));
+        let elsewhere = folder.path().join("elsewhere");
+        std::os::unix::fs::symlink("/proc/self/ns", &elsewhere).unwrap();
+        assert_eq!(now(&identity(&elsewhere.join("net"))), Liveness::Unknown(Doubt::ProcPath));
+    }
+}

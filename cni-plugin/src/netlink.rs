@@ -1,13 +1,270 @@
-//! stub
-use knap_protocol::InterfaceName;
+//! The few questions and orders about links that the plugin has for the kernel, by synchronous rtnetlink.
+//!
+//! Requests are built by `netlink-packet-route`. Replies are read attribute by attribute instead: decoding all of
+//! them would fail on any attribute whose shape a newer kernel has changed, for the sake of ones that nobody asked.
+
 use std::io;
-pub(crate) struct Netlink;
-pub(crate) struct Link;
+
+use knap_protocol::InterfaceName;
+use netlink_packet_core::{
+    DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkMessage, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::libc;
+
+/// Larger than any description of one link without its statistics and virtual functions.
+const LARGEST_REPLY: usize = 32 * 1024;
+
+/// Bytes of `struct ifinfomsg`, which attributes follow.
+const LINK_HEADER: usize = 16;
+
+/// The hardware address of an Ethernet-like link.
+pub(crate) type MacBytes = [u8; 6];
+
+/// A link, as far as the plugin cares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// `bridge`, `veth`, …; none for physical ones.
+    pub(crate) kind: Option<String>,
+    pub(crate) alias: Option<String>,
+    pub(crate) address: Vec<u8>,
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+    /// Index of the link whose port it is.
+    pub(crate) master: Option<u32>,
+}
+
+/// What to change of a link, all in one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LinkChange {
+    pub(crate) alias: Option<String>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) up: bool,
+    pub(crate) master: Option<u32>,
+}
+
+/// A socket to the kernel, in the network namespace of the thread that opened it.
+pub(crate) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
 impl Netlink {
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self)
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
     }
-    pub(crate) fn link(&self, _name: &InterfaceName) -> io::Result<Option<Link>> {
-        Ok(None)
+
+    /// The link of that name, where there is one.
+    pub(crate) fn link(&mut self, name: &InterfaceName) -> io::Result<Option<Link>> {
+        self.get(link_message(0, vec![LinkAttribute::IfName(name.to_string())]))
+    }
+
+    /// The link of that index, where there is one.
+    pub(crate) fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        self.get(link_message(index, Vec::new()))
+    }
+
+    /// Makes a bridge; `AlreadyExists` if any link has the name.
+    pub(crate) fn create_bridge(&mut self, name: &InterfaceName, address: MacBytes) -> io::Result<()> {
+        let message = link_message(
+            0,
+            vec![
+                LinkAttribute::IfName(name.to_string()),
+                LinkAttribute::Address(address.to_vec()),
+                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+            ],
+        );
+        self.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Changes a link.
+    pub(crate) fn change(&mut self, index: u32, change: &LinkChange) -> io::Result<()> {
+        let mut message = link_message(index, Vec::new());
+        message.attributes.extend(change.mtu.map(LinkAttribute::Mtu));
+        message.attributes.extend(change.alias.clone().map(LinkAttribute::IfAlias));
+        message.attributes.extend(change.master.map(LinkAttribute::Controller));
+        if change.up {
+            message.header.flags = LinkFlags::Up;
+            message.header.change_mask = LinkFlags::Up;
+        }
+        self.order(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Removes a link; fine if it is gone already.
+    pub(crate) fn delete(&mut self, index: u32) -> io::Result<()> {
+        match self.order(RouteNetlinkMessage::DelLink(link_message(index, Vec::new())), 0) {
+            Err(error) if is_no_device(&error) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Makes a pair of virtual Ethernet links, for tests.
+    #[cfg(test)]
+    pub(crate) fn create_veth(&mut self, name: &str, peer: &str, address: MacBytes) -> io::Result<()> {
+        use netlink_packet_route::link::{InfoData, InfoVeth};
+
+        let peer = link_message(0, vec![LinkAttribute::IfName(peer.to_owned())]);
+        let message = link_message(
+            0,
+            vec![
+                LinkAttribute::IfName(name.to_owned()),
+                LinkAttribute::Address(address.to_vec()),
+                LinkAttribute::LinkInfo(vec![
+                    LinkInfo::Kind(InfoKind::Veth),
+                    LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+                ]),
+            ],
+        );
+        self.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn get(&mut self, mut message: LinkMessage) -> io::Result<Option<Link>> {
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let mut found = None;
+        let asked = self.request(RouteNetlinkMessage::GetLink(message), 0, |kind, payload| {
+            if kind == libc::RTM_NEWLINK {
+                found = Some(parse_link(payload)?);
+            }
+            Ok(())
+        });
+        match asked {
+            Err(error) if is_no_device(&error) => Ok(None),
+            Err(error) => Err(error),
+            Ok(()) => Ok(found),
+        }
+    }
+
+    fn order(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.request(message, flags, |_, _| Ok(()))
+    }
+
+    /// Sends one request and hands what comes back to `receive`, until the kernel acknowledges or refuses.
+    fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut receive: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
+    ) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        retried(|| self.socket.send(&bytes, 0))?;
+        loop {
+            let datagram = self.receive()?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let reply = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
+                if reply.sequence_number() == self.sequence {
+                    match i32::from(reply.message_type()) {
+                        libc::NLMSG_ERROR => return verdict(reply.payload()),
+                        libc::NLMSG_DONE => return Ok(()),
+                        _ => receive(reply.message_type(), reply.payload()).map_err(malformed)?,
+                    }
+                }
+                let length = usize::try_from(reply.length()).unwrap_or(usize::MAX).next_multiple_of(4);
+                rest = rest.get(length..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// One datagram from the kernel.
+    fn receive(&self) -> io::Result<Vec<u8>> {
+        loop {
+            let mut buffer = Vec::with_capacity(LARGEST_REPLY);
+            let (length, sender) = retried(|| self.socket.recv_from(&mut buffer, libc::MSG_TRUNC))?;
+            if length > buffer.len() {
+                return Err(io::Error::other(format!("a netlink reply of {length} bytes was cut short")));
+            }
+            // Any process may write to the socket; only the kernel has port 0.
+            if sender.port_number() == 0 {
+                return Ok(buffer);
+            }
+        }
+    }
+}
+
+fn link_message(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = attributes;
+    message
+}
+
+fn parse_link(payload: &[u8]) -> Result<Link, DecodeError> {
+    let header = LinkHeader::parse(payload)?;
+    let mut link = Link { index: header.index, up: header.flags.contains(LinkFlags::Up), ..Link::default() };
+    for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => link.name = text(value),
+            libc::IFLA_ADDRESS => link.address = value.to_vec(),
+            libc::IFLA_MTU => link.mtu = number(value)?,
+            libc::IFLA_MASTER => link.master = Some(number(value)?),
+            libc::IFLA_IFALIAS => link.alias = Some(text(value)),
+            libc::IFLA_LINKINFO => link.kind = parse_kind(value)?,
+            _ => {}
+        }
+    }
+    Ok(link)
+}
+
+fn parse_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
+    for attribute in NlasIterator::new(info) {
+        let attribute = attribute?;
+        if attribute.kind() == libc::IFLA_INFO_KIND {
+            return Ok(Some(text(attribute.value())));
+        }
+    }
+    Ok(None)
+}
+
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn number(value: &[u8]) -> Result<u32, DecodeError> {
+    let bytes = value.try_into().map_err(|_| DecodeError::invalid_number(4, value.len()))?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
+/// What an NLMSG_ERROR says: 0 acknowledges, else it is an error number with its sign turned.
+fn verdict(payload: &[u8]) -> io::Result<()> {
+    match ErrorBuffer::new_checked(payload).map_err(malformed)?.code() {
+        None => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code.get().wrapping_neg())),
+    }
+}
+
+fn is_no_device(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn malformed(error: DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }

@@ -175,3 +175,47 @@ fn namespace_type(file: &File) -> io::Result<libc::c_int> {
     // SAFETY: the request takes no argument and writes no memory; the descriptor is open as long as `file` is.
     Ok(unsafe { request::ns_get_nstype(file.as_raw_fd()) }?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{as_root_in_namespaces, named_namespace};
+
+    #[test]
+    fn what_is_no_sandbox_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, said) in [
+            (folder.path().join("missing").as_path(), "does not exist"),
+            (&plain, "is not a network namespace"),
+            (&fifo, "is not a network namespace"),
+            (Path::new("/proc/self/ns/mnt"), "is not a network namespace"),
+            (Path::new(OWN), "the plugin itself"),
+        ] {
+            let error = Netns::open(path).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sandbox_is_asked_without_leaving_ones_own_namespace() {
+        as_root_in_namespaces(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("sandbox");
+            named_namespace(&path, || {
+                Netlink::open().unwrap().create_veth("net1", "peer", [2, 0, 0, 0, 0, 1]).unwrap();
+            });
+            let netns = Netns::open(&path).unwrap();
+            let before = fs::metadata(OWN).unwrap().ino();
+            assert!(netns.has_interface(&"net1".parse().unwrap()).unwrap());
+            assert!(netns.has_interface(&"lo".parse().unwrap()).unwrap());
+            assert!(!netns.has_interface(&"net2".parse().unwrap()).unwrap());
+            assert!(Netlink::open().unwrap().link(&"net1".parse().unwrap()).unwrap().is_none());
+            assert_eq!(fs::metadata(OWN).unwrap().ino(), before);
+            assert_eq!(netns.identity().path, path);
+        });
+    }
+}

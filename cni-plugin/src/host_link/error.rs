@@ -4,6 +4,7 @@ use std::io;
 
 use knap_protocol::InterfaceName;
 
+use crate::boot::BootError;
 use crate::ledger::LedgerError;
 
 /// A host link can't be made or removed.
@@ -73,6 +74,9 @@ pub enum HostLinkError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Without the boot's ID the link can't be marked.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// The record of users can't be kept.
     #[error(transparent)]
     Record(#[from] LedgerError),

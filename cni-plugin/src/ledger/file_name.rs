@@ -19,20 +19,20 @@ const READABLE: usize = 90;
 /// Bytes outside `[A-Za-z0-9_.-]` are percent-encoded. What is too long keeps its beginning and ends in `~` and a
 /// hash, and then only the file's content tells the key.
 pub(crate) fn stem(key: &AttachmentKey) -> String {
-    shorten(format!("{}@{}", escape(key.container_id.as_str()), escape(key.ifname.as_str())))
+    shorten(format!("{}@{}", escaped(key.container_id.as_str()), escaped(key.ifname.as_str())))
 }
 
 /// A file name for any text, by the same rules.
 pub(crate) fn of_text(text: &str) -> String {
-    shorten(escape(text))
+    shorten(escaped(text))
 }
 
 /// The key that a stem spells out; `None` for one that ends in a hash, and for what is no stem at all.
 pub(crate) fn key(stem: &str) -> Option<AttachmentKey> {
     let (container_id, ifname) = stem.split_once('@')?;
     let key = AttachmentKey {
-        container_id: unescape(container_id)?.try_into().ok()?,
-        ifname: unescape(ifname)?.try_into().ok()?,
+        container_id: unescaped(container_id)?.try_into().ok()?,
+        ifname: unescaped(ifname)?.try_into().ok()?,
     };
     // Only the one spelling that we write counts: two files must never claim one key.
     (self::stem(&key) == stem).then_some(key)
@@ -51,22 +51,24 @@ fn shorten(name: String) -> String {
     format!("{readable}~{:032x}", fnv1a(name.as_bytes()))
 }
 
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+/// Percent-encodes what is not safe in a file name.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
     for (position, byte) in text.bytes().enumerate() {
         let plain =
             byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || (byte == b'.' && position > 0);
         if plain {
-            escaped.push(char::from(byte));
+            name.push(char::from(byte));
         } else {
             // A leading dot too: such names are temporary files, or folders.
-            let _ = write!(escaped, "%{byte:02X}");
+            let _ = write!(name, "%{byte:02X}");
         }
     }
-    escaped
+    name
 }
 
-fn unescape(escaped: &str) -> Option<String> {
+/// The text that was percent-encoded.
+pub(crate) fn unescaped(escaped: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut rest = escaped.bytes();
     while let Some(byte) = rest.next() {

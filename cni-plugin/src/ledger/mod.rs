@@ -23,6 +23,8 @@ mod file_name;
 mod lock;
 mod pods;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod tombstone;
 
 use std::fs::{self, DirBuilder};
@@ -41,7 +43,7 @@ pub use file::Durability;
 pub use tombstone::Tombstone;
 
 pub(crate) use file::{names, remove, remove_empty_folder};
-pub(crate) use file_name::{fnv1a, stem};
+pub(crate) use file_name::{escaped, fnv1a, stem, unescaped};
 pub(crate) use lock::FileLock;
 
 /// The ledger of one node, in one folder.
@@ -57,6 +59,11 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the ledger in `state_dir`, making its folders (0700) where they are missing.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        // What is above the state folder is others' too, and gets the usual mode.
+        if let Some(above) = state_dir.parent() {
+            fs::create_dir_all(above).map_err(LedgerError::io("make the folder", above))?;
+        }
+        make_folder(state_dir)?;
         let folder = |name| {
             let path = state_dir.join(name);
             make_folder(&path)?;
@@ -148,7 +155,7 @@ impl Ledger {
     }
 }
 
-/// Makes a folder that only root may look into, and those above it.
+/// Makes a folder that only root may look into, in one that is there; fine if it exists.
 pub(crate) fn make_folder(path: &Path) -> Result<(), LedgerError> {
     if path.is_dir() {
         return Ok(());
@@ -180,4 +187,14 @@ fn decode(bytes: &[u8], stem: &str) -> Result<Entry, String> {
     } else {
         Err(format!("it is about attachment {}/{}", entry.key.container_id, entry.key.ifname))
     }
+}
+
+/// An entry with nothing but what every entry has.
+#[cfg(test)]
+pub(crate) fn entry_for_tests(key: &AttachmentKey) -> Entry {
+    let fields = serde_json::json!({
+        "key": key, "attempt": "a-1", "network": "shop/blue", "bootID": "boot-1", "state": "adding",
+        "configName": "shop.blue", "cniVersion": "1.0.0",
+    });
+    serde_json::from_value(fields).unwrap()
 }
