@@ -139,20 +139,19 @@ impl Pool {
         self.shared
     }
 
-    /// A part of this address space as a Network's subnet. `gateway_by_default` is the provider's word where the
-    /// class says nothing. Its slots come from `Layout::append`.
-    pub fn subnet(&self, unit: IpNetwork, gateway_by_default: bool) -> Subnet {
-        let link = if self.shared { self.cidr } else { unit };
+    /// A part of this address space as a Network's subnet: a unit that was carved, or what a Network asked for.
+    /// `gateway_by_default` is the provider's word where the class says nothing. Its slots come from
+    /// `Layout::append`.
+    pub fn subnet(&self, part: IpNetwork, gateway_by_default: bool) -> Subnet {
+        let link = if self.shared { self.cidr } else { part };
+        let first = || Some(first_host(link)).filter(|_| link.prefix() < self.family().bits());
         let gateway = match self.gateway {
-            GatewayPolicy::Address(address) => Some(address),
-            GatewayPolicy::First => Some(first_host(link)),
-            // Where there is but one address, a gateway that nobody asked for does not take it.
-            GatewayPolicy::ProviderDefault if gateway_by_default && link.prefix() < self.family().bits() => {
-                Some(first_host(link))
-            }
+            GatewayPolicy::Address(address) => Some(address).filter(|address| is_host(*address, link)),
+            GatewayPolicy::First => first(),
+            GatewayPolicy::ProviderDefault if gateway_by_default => first(),
             GatewayPolicy::ProviderDefault | GatewayPolicy::None => None,
         };
-        Subnet::new(unit, gateway, self.shared.then_some(self.cidr))
+        Subnet::new(part, gateway, self.shared.then_some(self.cidr))
     }
 
     /// Units of a shared subnet in which only its network, broadcast and gateway addresses lie: useless to anybody.

@@ -87,6 +87,9 @@ mod tests {
         assert_eq!(first_conflict(&all[1], &all), None);
         all[1].routed = true;
         assert_eq!(first_conflict(&all[1], &all), Some(&all[0]));
+        all[0].routed = false;
+        assert_eq!(first_conflict(&all[1], &all), None);
+        all[0].routed = true;
         all[1].cidr = "fd00::/64".parse().unwrap();
         assert_eq!(first_conflict(&all[1], &all), None);
     }

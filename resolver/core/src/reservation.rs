@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use crate::{MacCode, Slot};
+use crate::{Mac, MacCode, Slot};
 
 /// `subnet-<scope>-<hex of the first address>-<length>`. Subnets of unequal size have unequal names: overlaps are
 /// found by a look afterwards, see `first_conflict`.
@@ -32,6 +32,20 @@ pub fn mac_name(code: MacCode) -> String {
     format!("mac-{code}")
 }
 
+/// `address-<scope>-<hex>`: an address that was asked for and that no slot stands for.
+pub fn address_name(scope: &str, address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("address-{scope}-{:08x}", address.to_bits()),
+        IpAddr::V6(address) => format!("address-{scope}-{:032x}", address.to_bits()),
+    }
+}
+
+/// `mac-<scope>-<hex>`: a hardware address that was asked for and is not its slot's own.
+pub fn requested_mac_name(scope: &str, mac: Mac) -> String {
+    let [a, b, c, d, e, f] = mac.0;
+    format!("mac-{scope}-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
+}
+
 /// `shop.blue-5`: the lease on a slot.
 pub fn lease_name(namespace: &str, network: &str, slot: Slot) -> String {
     format!("{namespace}.{network}-{slot}")
@@ -50,6 +64,14 @@ mod tests {
         assert_eq!(vlan_name("dc-a", 100), "vlan-dc-a-100");
         assert_eq!(vni_name(10042), "vni-10042");
         assert_eq!(mac_name(MacCode::new(0x1f2e).unwrap()), "mac-1f2e");
+        assert_eq!(
+            address_name("cluster", "fd00::1:0:0".parse().unwrap()),
+            "address-cluster-fd000000000000000000000100000000"
+        );
+        assert_eq!(
+            requested_mac_name("cluster", "02:00:5E:10:00:01".parse().unwrap()),
+            "mac-cluster-02005e100001"
+        );
         assert_eq!(lease_name("shop", "blue", Slot::new(5).unwrap()), "shop.blue-5");
     }
 }

@@ -51,11 +51,15 @@ fn units_of_one_address_skip_those_nobody_can_have() {
 }
 
 #[test]
-fn the_providers_default_never_takes_the_only_address() {
+fn a_gateway_never_takes_the_only_address_nor_lies_elsewhere() {
     let pool = Pool::new(cidr("10.0.0.0/24"), 32, Vec::new(), false, GatewayPolicy::ProviderDefault).unwrap();
     assert_eq!(pool.subnet(cidr("10.0.0.7/32"), true).gateway, None);
     let pool = Pool::new(cidr("10.0.0.0/24"), 31, Vec::new(), false, GatewayPolicy::ProviderDefault).unwrap();
     assert_eq!(pool.subnet(cidr("10.0.0.6/31"), true).gateway, "10.0.0.6".parse().ok());
+    // What a Network asks for need not be a unit.
+    let whole = self::pool("10.0.0.0/24", 24, false, "10.0.0.254").unwrap();
+    assert_eq!(whole.subnet(cidr("10.0.0.0/28"), true).gateway, None);
+    assert_eq!(whole.subnet(cidr("10.0.0.240/28"), false).gateway, "10.0.0.254".parse().ok());
 }
 
 #[test]

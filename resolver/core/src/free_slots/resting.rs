@@ -17,9 +17,8 @@ pub(super) struct Resting {
 }
 
 impl Resting {
-    /// Puts a slot at the end; returns the one that has rested long enough, if the queue is full.
+    /// Puts a slot that is not resting at the end; returns the one that has rested long enough, if the queue is full.
     pub(super) fn push(&mut self, slot: Slot) -> Option<Slot> {
-        self.remove(slot);
         self.queue.insert(self.next_turn, slot);
         self.turns.insert(slot, self.next_turn);
         self.next_turn += 1;
