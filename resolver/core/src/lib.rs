@@ -3,6 +3,8 @@
 mod carve;
 mod class;
 mod features;
+#[cfg(test)]
+mod fixture;
 mod free_slots;
 mod ip_family;
 mod layout;

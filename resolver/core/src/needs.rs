@@ -7,6 +7,9 @@ use crate::{
     PoolError, Segments,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What a provider makes of a class, as far as reservations depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AddressRange, Features, IpFamily, LabelSelector};
 
+#[cfg(test)]
+mod tests;
+
 /// Which Network: by name, and by UID, since one made anew under the same name is another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkRef {

@@ -70,3 +70,44 @@ pub fn may_attach(
         Err(NotPermitted::NotSelected { network: owner.clone(), namespace })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::{class, labels, network, selector};
+
+    #[rstest]
+    #[case::own("shop", None, false, None)]
+    #[case::private("web", None, true, Some("is not shared with namespace \"web\""))]
+    #[case::forbidden("web", Some(&[][..]), false, Some("NetworkClass \"fabric-a\" does not allow sharing"))]
+    #[case::with_all("web", Some(&[][..]), true, None)]
+    #[case::with_it("web", Some(&[("team", "web")][..]), true, None)]
+    #[case::with_others("web", Some(&[("team", "net")][..]), true, Some("but not with \"web\""))]
+    fn pods_attach_to_their_own_networks_and_to_those_shared_with_them(
+        #[case] namespace: &str,
+        #[case] shared_with: Option<&[(&str, &str)]>,
+        #[case] allow_sharing: bool,
+        #[case] refusal: Option<&str>,
+    ) {
+        let network = NetworkIntent { shared_with: shared_with.map(selector), ..network() };
+        let class = Class { allow_sharing, ..class("bridge", json!({})) };
+        let answer = may_attach(&network, &class, namespace, Some(&labels(&[("team", "web")])));
+        match refusal {
+            None => assert_eq!(answer, Ok(())),
+            Some(why) => {
+                let error = answer.unwrap_err().to_string();
+                assert!(error.contains("Network shop/blue") && error.contains(why), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_labels_a_shared_network_is_open() {
+        let network = NetworkIntent { shared_with: Some(selector(&[("team", "net")])), ..network() };
+        let class = Class { allow_sharing: true, ..class("bridge", json!({})) };
+        assert_eq!(may_attach(&network, &class, "web", None), Ok(()));
+    }
+}

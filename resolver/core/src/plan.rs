@@ -15,6 +15,9 @@ use crate::{
     SelectionError, Subnet, Uplink, select_class,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// A Network's class and provider, and what must be reserved for it.
 #[derive(Debug, Clone)]
 pub struct Decision<'a> {

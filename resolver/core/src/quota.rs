@@ -16,7 +16,7 @@ pub struct Seniority {
 pub enum OverQuota {
     /// Of Networks.
     #[error(
-        "namespace {namespace:?} has {limit} older Networks of NetworkClass {class:?}, which is its limit: \
+        "namespace {namespace:?} has its {limit} Networks of NetworkClass {class:?} already, all older than this one: \
          remove one, or have the administrator raise access.networksPerNamespace"
     )]
     Networks {
@@ -70,5 +70,52 @@ pub fn check_attachments(pod_namespace: &str, held: u64, class: &Class) -> Resul
             limit,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::{class, network};
+
+    fn seniority(created: i64, uid: &str) -> Seniority {
+        Seniority { created, uid: uid.into() }
+    }
+
+    fn limited(networks: Option<u32>, attachments: Option<u32>) -> Class {
+        let mut class = class("bridge", json!({}));
+        class.access.networks_per_namespace = networks;
+        class.access.attachments_per_namespace = attachments;
+        class
+    }
+
+    #[rstest]
+    #[case::no_limit(None, true)]
+    #[case::third_of_three(Some(3), true)]
+    #[case::third_of_two(Some(2), false)]
+    #[case::none_at_all(Some(0), false)]
+    fn the_oldest_networks_are_served(#[case] limit: Option<u32>, #[case] served: bool) {
+        let mine = seniority(20, "m");
+        // Two are older, one of them by its UID in the same second.
+        let others =
+            [seniority(30, "b"), seniority(20, "x"), mine.clone(), seniority(20, "a"), seniority(10, "z")];
+        let answer = check_networks(&network().owner, &mine, &others, &limited(limit, None));
+        assert_eq!(answer.is_ok(), served, "{answer:?}");
+        if let Err(error) = answer {
+            assert!(error.to_string().contains("namespace \"shop\" has"), "{error}");
+        }
+    }
+
+    #[rstest]
+    #[case(None, 1_000_000, true)]
+    #[case(Some(500), 499, true)]
+    #[case(Some(500), 500, false)]
+    #[case(Some(0), 0, false)]
+    fn attachments_are_counted(#[case] limit: Option<u32>, #[case] held: u64, #[case] served: bool) {
+        let answer = check_attachments("shop", held, &limited(None, limit));
+        assert_eq!(answer.is_ok(), served, "{answer:?}");
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::{Class, Features, Labels, MissingFeatures, NetworkIntent, built_in_class};
 
+#[cfg(test)]
+mod tests;
+
 /// Why no class serves a Network. The messages name the classes and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {

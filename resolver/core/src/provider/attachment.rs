@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::JsonObject;
 use crate::plan::is_interface_name;
 
+#[cfg(test)]
+mod tests;
+
 /// Our own name as a plugin.
 pub(super) const KNAP: &str = "knap";
 /// Plugins that would run us again.

@@ -5,7 +5,7 @@
 
 use super::parameter::{self, Parameter};
 use super::{
-    Attachment, HostLink, HostLinkKind, LeaseFacts, NodeFacts, Provider, ProviderError, ipam, uplink,
+    Attachment, HostLink, HostLinkKind, LeaseFacts, NodeFacts, Provider, ProviderError, ipam, uplink_of,
 };
 use crate::needs::uplink_name;
 use crate::{Class, Grant, IpamMode, NetworkIntent, Plan, Pool, Profile};
@@ -100,7 +100,8 @@ impl Provider for Bridge {
             field: "segment.bridge",
             remedy: "make the plan anew",
         })?;
-        let port = if plan.uplinks.is_empty() { None } else { Some(uplink(plan, node)?.interface.clone()) };
+        let port =
+            if plan.uplinks.is_empty() { None } else { Some(uplink_of(plan, node)?.interface.clone()) };
         let mut config = ipam::delegate(NAME, &["mac"], plan, lease)?;
         config.extend(plan.parameters.clone());
         config.insert("bridge".to_owned(), bridge.clone().into());

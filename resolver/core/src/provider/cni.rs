@@ -10,6 +10,9 @@ use super::parameter::{self, Parameter};
 use super::{Attachment, JsonObject, LeaseFacts, NodeFacts, Provider, ProviderError, ipam};
 use crate::{Class, Grant, IpamMode, MacSource, NetworkIntent, Plan, Profile};
 
+#[cfg(test)]
+mod tests;
+
 const NAME: &str = "cni";
 
 const PLUGINS: &str = "plugins";

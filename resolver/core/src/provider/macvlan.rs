@@ -1,7 +1,7 @@
 //! Provider `macvlan`: interfaces on the node's uplink, by CNI's macvlan plugin.
 
 use super::parameter::{self, Parameter};
-use super::{Attachment, LeaseFacts, NodeFacts, Provider, ProviderError, ipam, uplink};
+use super::{Attachment, LeaseFacts, NodeFacts, Provider, ProviderError, ipam, uplink_of};
 use crate::{Class, Grant, NetworkIntent, Plan, Profile};
 
 const NAME: &str = "macvlan";
@@ -69,7 +69,7 @@ impl Provider for Macvlan {
         let mut config = ipam::delegate(NAME, &["mac"], plan, lease)?;
         config.insert("mode".to_owned(), "bridge".into());
         config.extend(plan.parameters.clone());
-        config.insert("master".to_owned(), uplink(plan, node)?.interface.clone().into());
+        config.insert("master".to_owned(), uplink_of(plan, node)?.interface.clone().into());
         if let Some(mtu) = plan.mtu {
             config.insert("mtu".to_owned(), mtu.into());
         }

@@ -12,6 +12,8 @@ mod ipam;
 mod macvlan;
 mod parameter;
 mod sriov;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 
@@ -90,7 +92,7 @@ pub fn names() -> [&'static str; 5] {
 }
 
 /// The uplink of a node: the first that matches.
-fn uplink<'a>(plan: &'a Plan, node: &NodeFacts) -> Result<&'a Uplink, ProviderError> {
+fn uplink_of<'a>(plan: &'a Plan, node: &NodeFacts) -> Result<&'a Uplink, ProviderError> {
     plan.uplinks
         .iter()
         .find(|uplink| uplink.serves(node.labels.as_ref()))

@@ -22,8 +22,8 @@ const PARAMETERS: [Parameter; 7] = [
     Parameter::word("spoofchk", &SWITCH),
     Parameter::word("trust", &SWITCH),
     Parameter::word("link_state", &["auto", "enable", "disable"]),
-    Parameter::number(MIN_RATE, 0..=4_000_000),
-    Parameter::number(MAX_RATE, 0..=4_000_000),
+    Parameter::number(MIN_RATE, 0..=u32::MAX as u64),
+    Parameter::number(MAX_RATE, 0..=u32::MAX as u64),
     Parameter::number(VLAN_QOS, 0..=7),
     Parameter::word(VLAN_PROTOCOL, &["802.1q", "802.1Q", "802.1ad"]),
 ];
