@@ -33,6 +33,10 @@ pub enum Action {
     AwaitFile(PathBuf),
     /// Kills itself.
     Die,
+    /// Writes without end, until nobody reads.
+    Flood,
+    /// Writes this to standard error, and succeeds.
+    Complain(String),
     /// Runs the plugin `ipam.type` of its configuration, as real delegates do, and prints its result.
     DelegateIpam,
 }

@@ -96,7 +96,7 @@ impl Host {
 
     /// A machine whose resolver serves these manifests, with these recording delegates installed.
     pub fn start(manifests: &[String], delegates: &[&str]) -> Self {
-        let mut host = Self::new();
+        let host = Self::new();
         for (number, manifest) in manifests.iter().enumerate() {
             host.resolver.write_manifest(&format!("{number:02}.yaml"), manifest);
         }

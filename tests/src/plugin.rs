@@ -105,9 +105,14 @@ impl Call {
         ))
     }
 
-    /// Dies at this fault point.
+    /// Dies when it passes this fault point.
     pub fn fault(self, point: &str) -> Self {
         self.env("KNAP_FAULT_POINT", point)
+    }
+
+    /// Dies when it passes this fault point for the `turn`-th time; the first is 1.
+    pub fn fault_at(self, point: &str, turn: u32) -> Self {
+        self.fault(&format!("{point}:{turn}"))
     }
 
     /// Any standard input.

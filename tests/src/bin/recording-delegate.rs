@@ -87,6 +87,15 @@ fn act(action: Action, script: &Script, call: &Recorded, text: &str) -> anyhow::
             nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL)?;
             Err(anyhow!("SIGKILL did not end the process"))
         }
+        Action::Flood => {
+            let line = [b'x'; 4096];
+            while std::io::stdout().write_all(&line).is_ok() {}
+            Ok(1)
+        }
+        Action::Complain(text) => {
+            eprintln!("{text}");
+            succeed(script, call)
+        }
         Action::DelegateIpam => delegate_ipam(call, text),
     }
 }

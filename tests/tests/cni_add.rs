@@ -1,0 +1,402 @@
+//! ADD where all goes well: what delegates are given, what the caller gets, what is kept.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use knap_tests::{Action, Call, Host, Script, Wire, eventually, network, recorded_class, thin_config};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// Serves `shop/blue` by one delegate, with these members in the Network's spec.
+fn host_with(spec: &Value) -> Host {
+    let host = Host::start(&[recorded_class(&["first"]), network("shop/blue", spec)], &["first"]);
+    host.resolver.wait_ready("shop/blue");
+    host
+}
+
+#[rstest]
+fn delegates_run_in_order_each_with_the_result_before_it(
+    #[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &str,
+) {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let result = Call::add("c1", &pod, &thin_config("shop/blue", version)).run(&host).result();
+    assert_eq!(host.delegates.steps(), ["ADD first", "ADD second", "ADD third"]);
+    let [first, second, third] = &host.delegates.calls()[..] else { panic!("three calls") };
+    assert!(first.stdin.get("prevResult").is_none(), "{first:?}");
+    for (call, delegate) in [(first, "first"), (second, "second"), (third, "third")] {
+        assert_eq!(call.text("/type"), Some(delegate));
+        assert_eq!(call.text("/name"), Some("shop.blue"));
+        assert_eq!(call.text("/cniVersion"), Some(version));
+        assert_eq!(call.env("CNI_COMMAND"), "ADD");
+        assert_eq!(call.env("CNI_CONTAINERID"), "c1");
+        assert_eq!(call.env("CNI_IFNAME"), "net1");
+        assert_eq!(call.env("CNI_NETNS"), pod.path().to_str().unwrap());
+        assert_eq!(call.env("CNI_PATH"), host.delegates.bin().to_str().unwrap());
+    }
+    assert_eq!(second.stdin["prevResult"]["ips"], result["ips"]);
+    assert_eq!(third.stdin["prevResult"]["interfaces"], result["interfaces"]);
+    Call::del("c1", &pod, &thin_config("shop/blue", version)).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[rstest]
+#[case::v0_3_1("0.3.1", true)]
+#[case::v0_4_0("0.4.0", true)]
+#[case::v1_0_0("1.0.0", false)]
+#[case::v1_1_0("1.1.0", false)]
+fn the_result_ledger_and_lease_say_the_same(#[case] version: &str, #[case] ips_have_versions: bool) {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let answer = Call::add("c1", &pod, &thin_config("shop/blue", version)).run(&host);
+    let result = answer.result();
+    assert_eq!(result["cniVersion"], json!(version));
+    assert_eq!(result["ips"][0].get("version").is_some(), ips_have_versions, "{result}");
+    assert_eq!(result["interfaces"][0]["name"], json!("net1"));
+    assert_eq!(result["interfaces"][0]["sandbox"], json!(pod.path()));
+    let leases = host.resolver.attachments("shop/blue");
+    assert_eq!(leases.len(), 1, "{leases:?}");
+    assert_eq!(leases[0].addresses, answer.addresses());
+    assert!(leases[0].addresses[0].starts_with("10.64."), "{leases:?}");
+    assert_eq!(leases[0].mac.as_deref(), result["interfaces"][0]["mac"].as_str());
+    assert!(leases[0].mac.as_deref().unwrap().starts_with("0a:"), "{leases:?}");
+    assert_eq!((leases[0].node.as_str(), leases[0].key.ifname.as_str()), ("n1", "net1"));
+    assert!(leases[0].lease.starts_with("shop.blue-"), "{leases:?}");
+    let entry = host.ledger.entry("c1", "net1").unwrap();
+    assert_eq!(entry["state"], json!("attached"));
+    assert_eq!(entry["leases"], json!([leases[0].lease]));
+    host.ledger.assert_private();
+}
+
+#[test]
+fn only_declared_capabilities_reach_a_delegate_and_unknown_keys_stay() {
+    let plugins = json!([
+        { "type": "first", "ipam": { "type": "knap" }, "capabilities": { "mac": true, "bandwidth": true }, "odd": [1] },
+        { "type": "second", "capabilities": { "portMappings": true, "mac": false } },
+        { "type": "third" },
+    ]);
+    let class = json!({
+        "apiVersion": "knap.github.com/v1alpha1", "kind": "NetworkClass", "metadata": { "name": "test" },
+        "spec": { "provider": "cni", "parameters": { "plugins": plugins },
+                  "subnets": [{ "cidr": "10.64.0.0/16", "prefixLength": 24 }] },
+    });
+    let delegates = ["first", "second", "third"];
+    let host = Host::start(&[class.to_string(), network("shop/blue", &json!({}))], &delegates);
+    host.resolver.wait_ready("shop/blue");
+    let pod = host.pod("web-0");
+    let mut config = thin_config("shop/blue", "1.0.0");
+    config["runtimeConfig"] = json!({
+        "bandwidth": { "ingressRate": 1000, "ingressBurst": 1000 },
+        "portMappings": [{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }],
+        "unheardOf": true,
+    });
+    config["args"] = json!({ "cni": { "labels": [{ "key": "app", "value": "web" }] } });
+    Call::add("c1", &pod, &config).run(&host).result();
+    let [first, second, third] = &host.delegates.calls()[..] else { panic!("three calls") };
+    assert_eq!(first.stdin["runtimeConfig"]["bandwidth"], config["runtimeConfig"]["bandwidth"]);
+    assert!(first.text("/runtimeConfig/mac").is_some_and(|mac| mac.starts_with("0a:")), "{first:?}");
+    assert_eq!(first.stdin["runtimeConfig"].as_object().unwrap().len(), 2, "{first:?}");
+    assert_eq!(first.stdin["odd"], json!([1]));
+    assert_eq!(
+        second.stdin["runtimeConfig"],
+        json!({ "portMappings": config["runtimeConfig"]["portMappings"] })
+    );
+    assert!(third.stdin["runtimeConfig"].as_object().is_none_or(serde_json::Map::is_empty), "{third:?}");
+    for call in [first, second, third] {
+        assert!(call.stdin.get("capabilities").is_none(), "{call:?}");
+        assert_eq!(call.stdin["args"], config["args"]);
+    }
+}
+
+#[test]
+fn delegates_get_the_callers_environment() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let call = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0"));
+    call.env("LANG", "C.UTF-8").pod("shop", "web-0", "u-1").run(&host).result();
+    let first = host.delegates.the("ADD first");
+    assert_eq!(first.env("LANG"), "C.UTF-8");
+    assert!(first.env("CNI_ARGS").contains("K8S_POD_NAME=web-0"), "{first:?}");
+}
+
+#[test]
+fn a_delegates_complaints_go_to_our_standard_error() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    host.delegates
+        .install_as("second", &Script::default().on("ADD", &[Action::Complain("a very odd cable".into())]));
+    let answer = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host);
+    answer.result();
+    assert!(answer.stderr.contains("a very odd cable"), "{answer:?}");
+}
+
+#[test]
+fn the_ledger_has_all_that_del_needs_before_the_first_delegate_runs() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let gate = host.folder().join("gate");
+    host.delegates.install_as("first", &Script::default().on("ADD", &[Action::AwaitFile(gate.clone())]));
+    let mut config = thin_config("shop/blue", "1.0.0");
+    config["runtimeConfig"] = json!({ "bandwidth": { "ingressRate": 1000 } });
+    let call = Call::add("c1", &pod, &config).pod("shop", "web-0", "u-1");
+    let mut running = call.spawn(&host);
+    eventually("the first delegate runs", || (!host.delegates.calls().is_empty()).then_some(()));
+    let entry = host.ledger.entry("c1", "net1").unwrap();
+    assert_eq!(entry["state"], json!("adding"));
+    assert_eq!(entry["leases"], json!(host.resolver.leases("shop/blue")));
+    assert_eq!(entry["plugins"].as_array().unwrap().len(), 3, "{entry}");
+    let text = entry.to_string();
+    for word in [
+        pod.path().to_str().unwrap(),
+        "7a1c6f0e-0000-4000-8000-000000000001",
+        "ingressRate",
+        "web-0",
+        "shop/blue",
+    ] {
+        assert!(text.contains(word), "{word} is not in {entry}");
+    }
+    host.ledger.assert_private();
+    std::fs::write(&gate, "").unwrap();
+    assert!(running.wait().unwrap().success());
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+}
+
+#[test]
+fn the_put_says_who_asks() {
+    let host = Host::recorded();
+    let wire = Wire::tap(&host);
+    let pod = host.pod("web-0");
+    let mut config = thin_config("shop/blue", "1.0.0");
+    config["args"] = json!({ "cni": { "colour": "blue" } });
+    Call::add("c1", &pod, &config).pod("shop", "web-0", "u-1").run(&host).result();
+    let put = wire.the("PUT");
+    assert_eq!(put.path, "/v1/nodes/n1/attachments/c1/net1");
+    assert_eq!(put.header("authorization"), Some(format!("Bearer {}", host.resolver.token()).as_str()));
+    assert_eq!(put.body["network"], json!("shop/blue"));
+    assert_eq!(put.body["bootID"], json!("7a1c6f0e-0000-4000-8000-000000000001"));
+    assert_eq!(put.body["pod"], json!({ "namespace": "shop", "name": "web-0", "uid": "u-1" }));
+    assert_eq!(put.body["args"], json!({ "colour": "blue" }));
+    assert_eq!(put.body["cniVersion"], json!("1.0.0"));
+    assert!((1..=10).contains(&put.body["deadlineSeconds"].as_u64().unwrap()), "{put:?}");
+    assert_eq!(put.body["attempt"], host.ledger.entry("c1", "net1").unwrap()["attempt"]);
+    wire.forget();
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    let delete = wire.the("DELETE");
+    assert!(
+        delete.path.contains(&format!("attempt={}", put.body["attempt"].as_str().unwrap())),
+        "{delete:?}"
+    );
+    assert!(delete.path.contains("lease=shop.blue-"), "{delete:?}");
+}
+
+#[rstest]
+#[case::repeated_last_wins(
+    "IgnoreUnknown=true;K8S_POD_NAMESPACE=old;K8S_POD_NAME=old-0;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_UID=u-1",
+    json!({ "namespace": "shop", "name": "web-0", "uid": "u-1" })
+)]
+#[case::empty_does_not_win(
+    "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_UID=u-1;K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_UID=",
+    json!({ "namespace": "shop", "name": "web-0", "uid": "u-1" })
+)]
+#[case::no_uid(
+    "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=",
+    json!({ "namespace": "shop", "name": "web-0" })
+)]
+#[case::outside_kubernetes("", Value::Null)]
+fn the_pod_is_read_from_cni_args(#[case] args: &str, #[case] pod: Value) {
+    let host = Host::recorded();
+    let wire = Wire::tap(&host);
+    let sandbox = host.pod("web-0");
+    Call::add("c1", &sandbox, &thin_config("shop/blue", "1.0.0")).args(args).run(&host).result();
+    assert_eq!(wire.the("PUT").body.get("pod").cloned().unwrap_or_default(), pod);
+    let attachments = host.resolver.attachments("shop/blue");
+    assert_eq!(attachments[0].pod.is_some(), !pod.is_null(), "{attachments:?}");
+}
+
+#[test]
+fn a_pod_can_have_several_interfaces() {
+    let red = network("shop/red", &json!({}));
+    let manifests = [recorded_class(&["first"]), network("shop/blue", &json!({})), red];
+    let host = Host::start(&manifests, &["first"]);
+    host.resolver.wait_ready("shop/blue");
+    host.resolver.wait_ready("shop/red");
+    let pod = host.pod("web-0");
+    let (blue, red) = (thin_config("shop/blue", "1.0.0"), thin_config("shop/red", "1.0.0"));
+    let one = Call::add("c1", &pod, &blue).run(&host).addresses();
+    let two = Call::add("c1", &pod, &blue).ifname("net2").run(&host).addresses();
+    let three = Call::add("c1", &pod, &red).ifname("net3").run(&host).addresses();
+    assert!(one != two && one != three && two != three);
+    assert_eq!(host.ledger.entries(), ["c1@net1.json", "c1@net2.json", "c1@net3.json"]);
+    Call::del("c1", &pod, &blue).ifname("net2").run(&host).quiet();
+    assert_eq!(host.ledger.entries(), ["c1@net1.json", "c1@net3.json"]);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::del("c1", &pod, &blue).run(&host).quiet();
+    Call::del("c1", &pod, &red).ifname("net3").run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+    host.assert_nothing_left("shop/red");
+}
+
+#[rstest]
+fn routes_and_name_servers_arrive_with_the_addresses(
+    #[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &str,
+) {
+    let host = host_with(&json!({
+        "subnets": ["10.99.7.0/24"],
+        "routes": [{ "destination": "172.16.0.0/12", "gateway": "10.99.7.1" }],
+        "dns": { "nameservers": ["10.99.7.53"], "domain": "shop.test", "search": ["shop.test"] },
+        "reserved": ["10.99.7.1-10.99.7.60"],
+    }));
+    let pod = host.pod("web-0");
+    let answer = Call::add("c1", &pod, &thin_config("shop/blue", version)).run(&host);
+    let ipam = host.delegates.the("ADD first").stdin["ipam"].clone();
+    assert_eq!(ipam["type"], json!("knap"));
+    assert_eq!(ipam["addresses"][0]["address"], json!(answer.addresses()[0]));
+    assert_eq!(ipam["routes"], json!([{ "dst": "172.16.0.0/12", "gw": "10.99.7.1" }]));
+    assert_eq!(ipam["dns"]["nameservers"], json!(["10.99.7.53"]));
+    assert_eq!(ipam["dns"]["domain"], json!("shop.test"));
+    let host_part: u8 =
+        answer.addresses()[0].trim_start_matches("10.99.7.").trim_end_matches("/24").parse().unwrap();
+    assert!(host_part > 60, "{:?} is reserved", answer.addresses());
+}
+
+#[test]
+fn both_families_share_a_slot() {
+    let host = host_with(&json!({ "subnets": ["10.99.7.0/24", "fd00:99:7::/64"] }));
+    let pod = host.pod("web-0");
+    let answer = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host);
+    let addresses = answer.addresses();
+    let leases = host.resolver.attachments("shop/blue");
+    assert_eq!((addresses.len(), leases.len()), (2, 1));
+    assert_eq!(leases[0].addresses, addresses);
+    let slot: u32 = leases[0].lease.trim_start_matches("shop.blue-").parse().unwrap();
+    assert_eq!(addresses, [format!("10.99.7.{slot}/24"), format!("fd00:99:7::{slot:x}/64")]);
+    assert!(leases[0].mac.as_deref().unwrap().ends_with(&format!(":00:00:{slot:02x}")), "{leases:?}");
+}
+
+#[test]
+fn without_ipam_there_is_a_mac_and_no_address() {
+    let host = host_with(&json!({ "ipam": "None" }));
+    let pod = host.pod("web-0");
+    let answer = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host);
+    assert_eq!(answer.addresses(), Vec::<String>::new());
+    assert!(answer.result()["interfaces"][0]["mac"].as_str().unwrap().starts_with("0a:"));
+    assert!(host.delegates.the("ADD first").stdin["ipam"]["addresses"].as_array().is_none_or(Vec::is_empty));
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::del("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[rstest]
+fn over_an_attachment_whose_interface_is_there_it_fails_and_undoes_nothing(
+    #[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &str,
+) {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", version);
+    Call::add("c1", &pod, &config).run(&host).result();
+    pod.add_interface("net1");
+    let (before, leases) = (host.ledger.entry("c1", "net1"), host.resolver.leases("shop/blue"));
+    host.delegates.forget();
+    Call::add("c1", &pod, &config).run(&host).fails(5, &["net1"]);
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+    assert_eq!(host.ledger.entry("c1", "net1"), before);
+    assert_eq!(host.resolver.leases("shop/blue"), leases);
+    assert_eq!(pod.interfaces(), ["net1"]);
+}
+
+#[test]
+fn over_an_attachment_whose_interface_is_gone_it_undoes_that_first() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    let first_attempt = host.ledger.entry("c1", "net1").unwrap()["attempt"].clone();
+    Call::add("c1", &pod, &config).run(&host).result();
+    let steps = host.delegates.steps();
+    assert_eq!(steps[3..6], ["DEL third", "DEL second", "DEL first"], "{steps:?}");
+    assert_eq!(steps[6..], ["ADD first", "ADD second", "ADD third"], "{steps:?}");
+    assert_ne!(host.ledger.entry("c1", "net1").unwrap()["attempt"], first_attempt);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn over_an_interrupted_one_it_undoes_that_first() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::Hang, Action::Succeed]));
+    let mut running = Call::add("c1", &pod, &config).spawn(&host);
+    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("adding"));
+    Call::add("c1", &pod, &config).run(&host).result();
+    let steps = host.delegates.steps();
+    let undone: Vec<&String> = steps.iter().filter(|step| step.starts_with("DEL")).collect();
+    assert!(undone.ends_with(&[&"DEL second".to_owned(), &"DEL first".to_owned()]), "{steps:?}");
+    assert!(steps.ends_with(&["ADD first".into(), "ADD second".into(), "ADD third".into()]), "{steps:?}");
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_dead_sandbox_of_the_same_pod_does_not_keep_its_address() {
+    // Two addresses, both held by sandboxes of one pod that is restarted.
+    let host = host_with(&json!({ "subnets": ["10.99.7.0/30"] }));
+    let config = thin_config("shop/blue", "1.0.0");
+    let mut pods = Vec::new();
+    for container in ["c1", "c2"] {
+        let pod = host.pod(container);
+        Call::add(container, &pod, &config).pod("shop", "web-0", "u-1").run(&host).result();
+        pods.push(pod);
+    }
+    let another = host.pod("another");
+    Call::add("c9", &another, &config).pod("shop", "web-9", "u-9").run(&host).fails(11, &["shop/blue"]);
+    pods.remove(0).remove();
+    // Dead, but somebody else's: not this ADD's to reap.
+    Call::add("c9", &another, &config).pod("shop", "web-9", "u-9").run(&host).fails(11, &["shop/blue"]);
+    let again = host.pod("again");
+    Call::add("c3", &again, &config).pod("shop", "web-0", "u-1").run(&host).result();
+    assert_eq!(host.ledger.entries(), ["c2@net1.json", "c3@net1.json"]);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 2);
+}
+
+#[test]
+fn two_calls_for_one_attachment_run_one_after_the_other() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    let gate = host.folder().join("gate");
+    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::AwaitFile(gate.clone())]));
+    let mut add = Call::add("c1", &pod, &config).spawn(&host);
+    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
+    let mut del = Call::del("c1", &pod, &config).spawn(&host);
+    // Another attachment goes on meanwhile.
+    Call::del("c2", &pod, &config).run(&host).quiet();
+    assert!(del.try_wait().unwrap().is_none(), "DEL did not wait for the running ADD");
+    std::fs::write(&gate, "").unwrap();
+    assert!(add.wait().unwrap().success());
+    assert!(del.wait().unwrap().success());
+    let steps = ["ADD first", "ADD second", "ADD third", "DEL third", "DEL second", "DEL first"];
+    assert_eq!(host.delegates.steps(), steps);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_used() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let mut call = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0"));
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        call = call.env(name, "http://127.0.0.1:9");
+    }
+    call.run(&host).result();
+}

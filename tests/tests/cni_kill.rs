@@ -1,0 +1,277 @@
+//! kill -9 of the plugin at every fault point and at random moments, and of the resolver in mid-burst.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use knap_tests::{Answer, Call, Host, Sandbox, Seed, bridge_class, eventually, network, thin_config};
+use rstest::rstest;
+use serde_json::json;
+
+/// A host whose chain begins with a host link, so that its fault points are passed too.
+fn host() -> Host {
+    let host = Host::start(&[bridge_class(), network("shop/blue", &json!({}))], &["bridge"]);
+    host.resolver.wait_ready("shop/blue");
+    host
+}
+
+/// Runs `call` once per fault point and turn, each time on an attachment of its own that `prepare` has brought about.
+/// Returns those that were killed, and adds the points' names to `passed`.
+fn kill_everywhere(
+    host: &Host,
+    label: &str,
+    passed: &mut BTreeSet<String>,
+    prepare: impl Fn(&str, &Sandbox),
+    call: impl Fn(&str, &Sandbox) -> Call,
+) -> Vec<(String, Sandbox)> {
+    let mut killed = Vec::new();
+    for (number, point) in host.fault_points().iter().enumerate() {
+        for turn in 1.. {
+            assert!(turn < 100, "{point} is passed without end");
+            let container = format!("{label}-{number}-{turn}");
+            let pod = host.pod(&container);
+            prepare(&container, &pod);
+            let answer: Answer = call(&container, &pod).fault_at(point, turn).run(host);
+            if answer.status.is_some() {
+                // Not passed so often: this one came to its end, and is removed.
+                let config = thin_config("shop/blue", "1.1.0");
+                Call::del(&container, &pod, &config).run(host).quiet();
+                break;
+            }
+            passed.insert(point.clone());
+            killed.push((container, pod));
+        }
+    }
+    assert!(!killed.is_empty(), "no fault point was passed");
+    killed
+}
+
+/// Nothing is left; what the resolver may still hold for a request without an answer goes after its deadline.
+fn assert_clean(host: &Host) {
+    eventually("nothing is left", || {
+        host.reap();
+        let clean = host.ledger.traces().is_empty() && host.resolver.leases("shop/blue").is_empty();
+        clean.then_some(())
+    });
+    host.assert_nothing_left("shop/blue");
+    assert_undone(host);
+}
+
+/// Every delegate that ran ADD for an attachment ran DEL for it afterwards.
+fn assert_undone(host: &Host) {
+    let mut open: BTreeMap<(String, String), bool> = BTreeMap::new();
+    for call in host.delegates.calls() {
+        let key = (call.env("CNI_CONTAINERID").to_owned(), call.delegate.clone());
+        open.insert(key, call.command == "ADD");
+    }
+    let open: Vec<_> = open.into_iter().filter(|(_, is_open)| *is_open).collect();
+    assert!(open.is_empty(), "not undone: {open:?}");
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Recovery {
+    Del,
+    Gc,
+    AddAgain,
+    Reap,
+    Reboot,
+}
+
+#[rstest]
+#[case::by_del(Recovery::Del)]
+#[case::by_gc(Recovery::Gc)]
+#[case::by_another_add(Recovery::AddAgain)]
+#[case::by_reap(Recovery::Reap)]
+#[case::by_reap_after_a_reboot(Recovery::Reboot)]
+fn an_add_killed_anywhere_is_undone(#[case] recovery: Recovery) {
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let add =
+        |container: &str, pod: &Sandbox| Call::add(container, pod, &config).pod("shop", container, container);
+    let killed = kill_everywhere(&host, "add", &mut BTreeSet::new(), |_, _| {}, add);
+    match recovery {
+        Recovery::Del => {
+            for (container, pod) in &killed {
+                Call::del(container, pod, &config).run(&host).quiet();
+            }
+        }
+        Recovery::Gc => Call::gc(&config, &[]).run(&host).quiet(),
+        Recovery::AddAgain => {
+            for (container, pod) in &killed {
+                let answer = add(container, pod).run(&host);
+                answer.result();
+                Call::del(container, pod, &config).run(&host).quiet();
+            }
+        }
+        Recovery::Reap => killed.into_iter().for_each(|(_, pod)| pod.remove()),
+        Recovery::Reboot => {
+            killed.into_iter().for_each(|(_, pod)| pod.remove());
+            host.reboot(2);
+        }
+    }
+    assert_clean(&host);
+}
+
+#[rstest]
+#[case::by_del(Recovery::Del)]
+#[case::by_gc(Recovery::Gc)]
+#[case::by_another_add(Recovery::AddAgain)]
+#[case::by_reap(Recovery::Reap)]
+fn a_del_killed_anywhere_is_finished(#[case] recovery: Recovery) {
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let add = |container: &str, pod: &Sandbox| {
+        Call::add(container, pod, &config).pod("shop", container, container).run(&host).result();
+    };
+    let del = |container: &str, pod: &Sandbox| Call::del(container, pod, &config);
+    let killed = kill_everywhere(&host, "del", &mut BTreeSet::new(), add, del);
+    match recovery {
+        Recovery::Del => {
+            for (container, pod) in &killed {
+                Call::del(container, pod, &config).run(&host).quiet();
+            }
+        }
+        Recovery::Gc => Call::gc(&config, &[]).run(&host).quiet(),
+        Recovery::AddAgain => {
+            for (container, pod) in &killed {
+                add(container, pod);
+                Call::del(container, pod, &config).run(&host).quiet();
+            }
+        }
+        Recovery::Reap | Recovery::Reboot => killed.into_iter().for_each(|(_, pod)| pod.remove()),
+    }
+    assert_clean(&host);
+}
+
+#[test]
+fn a_gc_killed_anywhere_is_finished_by_the_next() {
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let add = |container: &str, pod: &Sandbox| {
+        Call::add(container, pod, &config).run(&host).result();
+    };
+    let gc = |_: &str, _: &Sandbox| Call::gc(&config, &[]);
+    kill_everywhere(&host, "gc", &mut BTreeSet::new(), add, gc);
+    Call::gc(&config, &[]).run(&host).quiet();
+    assert_clean(&host);
+}
+
+#[test]
+fn every_fault_point_is_passed_by_something() {
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let mut passed = BTreeSet::new();
+    let add =
+        |container: &str, pod: &Sandbox| Call::add(container, pod, &config).pod("shop", container, container);
+    let attached = |container: &str, pod: &Sandbox| drop(add(container, pod).run(&host).result());
+    let mut left = kill_everywhere(&host, "add", &mut passed, |_, _| {}, add);
+    let del = |container: &str, pod: &Sandbox| Call::del(container, pod, &config);
+    left.extend(kill_everywhere(&host, "del", &mut passed, attached, del));
+    for (container, pod) in &left {
+        Call::del(container, pod, &config).run(&host).quiet();
+    }
+    assert_clean(&host);
+    let all: BTreeSet<String> = host.fault_points().into_iter().collect();
+    assert_eq!(passed, all);
+}
+
+#[test]
+fn an_add_killed_at_random_moments_is_undone() {
+    let mut seed = Seed::printed("an_add_killed_at_random_moments_is_undone");
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let whole = {
+        let pod = host.pod("measure");
+        let begin = Instant::now();
+        Call::add("measure", &pod, &config).run(&host).result();
+        let whole = begin.elapsed();
+        Call::del("measure", &pod, &config).run(&host).quiet();
+        whole
+    };
+    for round in 0..60 {
+        let container = format!("c{round}");
+        let pod = host.pod(&container);
+        let moment = whole.mul_f64(seed.below(1000) as f64 / 1000.0);
+        let begin = Instant::now();
+        let mut add = Call::add(&container, &pod, &config).spawn(&host);
+        // The moment is what is tested, so it is not a condition to wait for.
+        std::thread::sleep(moment.saturating_sub(begin.elapsed()));
+        add.kill().unwrap();
+        add.wait().unwrap();
+        match seed.below(3) {
+            0 => Call::del(&container, &pod, &config).run(&host).quiet(),
+            1 => pod.remove(),
+            _ => {
+                Call::add(&container, &pod, &config).run(&host).result();
+                Call::del(&container, &pod, &config).run(&host).quiet();
+            }
+        }
+    }
+    assert_clean(&host);
+}
+
+#[test]
+fn a_resolver_killed_in_mid_burst_neither_leaks_nor_gives_an_address_twice() {
+    let mut seed = Seed::printed("a_resolver_killed_in_mid_burst_neither_leaks_nor_gives_an_address_twice");
+    let host = host();
+    let config = thin_config("shop/blue", "1.1.0");
+    let pods: Vec<Sandbox> = (0..8).map(|number| host.pod(&format!("pod-{number}"))).collect();
+    let pauses: Vec<u64> = (0..4).map(|_| 50 + seed.number() % 250).collect();
+    let attached: Vec<(String, usize, Vec<String>)> = std::thread::scope(|scope| {
+        let (host, config) = (&host, &config);
+        let workers: Vec<_> = pods
+            .iter()
+            .enumerate()
+            .map(|(worker, pod)| {
+                scope.spawn(move || {
+                    let mut attached = Vec::new();
+                    for round in 0..12 {
+                        let container = format!("w{worker}-{round}");
+                        let answer = Call::add(&container, pod, config).run(host);
+                        if answer.status == Some(0) {
+                            attached.push((container, worker, answer.addresses()));
+                        } else {
+                            answer.fails(11, &[]);
+                        }
+                    }
+                    attached
+                })
+            })
+            .collect();
+        for pause in pauses {
+            // Random moments in the burst, by the printed seed.
+            std::thread::sleep(Duration::from_millis(pause));
+            host.resolver.kill();
+            host.resolver.start();
+        }
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(!attached.is_empty(), "no ADD succeeded at all");
+    let mut seen = HashSet::new();
+    for (container, _, addresses) in &attached {
+        assert!(
+            addresses.iter().all(|address| seen.insert(address.clone())),
+            "{container}: {addresses:?} twice"
+        );
+    }
+    let leases = host.resolver.attachments("shop/blue");
+    for (container, _, addresses) in &attached {
+        let lease = leases.iter().find(|lease| lease.key.container_id.as_str() == container);
+        assert_eq!(lease.map(|lease| &lease.addresses), Some(addresses), "{container} lost its lease");
+    }
+    // Half by DEL, the rest by the end of their sandboxes.
+    for (container, worker, _) in &attached {
+        if worker % 2 == 0 {
+            Call::del(container, &pods[*worker], &config).run(&host).quiet();
+        }
+    }
+    drop(pods);
+    assert_clean(&host);
+}

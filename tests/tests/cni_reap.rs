@@ -1,0 +1,281 @@
+//! knap reap: what is dead goes, what may live stays, the resolver's view is set right.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use knap_tests::{
+    Action, Call, Host, Sandbox, Script, Wire, eventually, network, recorded_class, thin_config,
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const REVERSE: [&str; 3] = ["DEL third", "DEL second", "DEL first"];
+
+fn attached() -> (Host, Sandbox, Value) {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    host.delegates.forget();
+    (host, pod, config)
+}
+
+fn reap(host: &Host) {
+    let answer = host.reap();
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+}
+
+/// Reaps, and everything is as before.
+fn assert_left_alone(host: &Host) {
+    let before = (host.ledger.entry("c1", "net1"), host.resolver.leases("shop/blue"));
+    assert!(before.0.is_some() && before.1.len() == 1);
+    reap(host);
+    assert_eq!((host.ledger.entry("c1", "net1"), host.resolver.leases("shop/blue")), before);
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+}
+
+#[test]
+fn what_runs_is_left_alone() {
+    let (host, _pod, _) = attached();
+    assert_left_alone(&host);
+}
+
+#[test]
+fn of_a_namespace_that_is_gone_all_is_torn_down() {
+    let (host, pod, _) = attached();
+    let path = pod.path().to_owned();
+    pod.remove();
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
+    assert_eq!(host.delegates.the("DEL first").env("CNI_NETNS"), path.to_str().unwrap());
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn of_a_namespace_made_anew_under_its_path_the_old_one_is_torn_down() {
+    let (host, pod, _) = attached();
+    // Both exist for a moment, or the kernel might give the new one the old inode.
+    let new = host.pod("new");
+    pod.remove();
+    let again = host.pod("web-0");
+    drop(new);
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
+    host.assert_nothing_left("shop/blue");
+    drop(again);
+}
+
+#[test]
+fn of_another_boot_all_is_torn_down() {
+    let (host, pod, _) = attached();
+    pod.remove();
+    host.reboot(2);
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_path_gone_from_another_folder_proves_nothing() {
+    let (host, pod, _) = attached();
+    let folder = pod.path().parent().unwrap().to_owned();
+    // Not propagated into this mount namespace, say: the folder that is seen is another one.
+    let aside = host.folder().join("aside");
+    fs::rename(&folder, &aside).unwrap();
+    fs::create_dir(&folder).unwrap();
+    assert_left_alone(&host);
+    fs::remove_dir(&folder).unwrap();
+    fs::rename(&aside, &folder).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_gone_proves_nothing() {
+    let (host, pod, _) = attached();
+    let folder = pod.path().parent().unwrap().to_owned();
+    let aside = host.folder().join("aside");
+    fs::rename(&folder, &aside).unwrap();
+    assert_left_alone(&host);
+    fs::rename(&aside, &folder).unwrap();
+}
+
+#[test]
+fn a_plain_file_in_its_place_proves_nothing() {
+    let (host, pod, _) = attached();
+    let path = pod.path().to_owned();
+    pod.remove();
+    // As an agent sees it to which mounts are not propagated.
+    fs::write(&path, "").unwrap();
+    assert_left_alone(&host);
+    fs::remove_file(&path).unwrap();
+    reap(&host);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_path_of_a_process_is_left_alone() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let mut sleeper = pod.command("sleep").arg("1000").spawn().unwrap();
+    let path = format!("/proc/{}/ns/net", sleeper.id());
+    let its_own = fs::metadata("/proc/self/ns/net").unwrap();
+    eventually("the process is inside", || {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(&path).ok().filter(|inside| inside.ino() != its_own.ino())
+    });
+    let config = thin_config("shop/blue", "1.0.0");
+    let call = Call::new("ADD", "c1", &config).netns(Path::new(&path));
+    call.run(&host).result();
+    host.delegates.forget();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert_left_alone(&host);
+    Call::new("DEL", "c1", &config).netns(Path::new(&path)).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn tombstones_are_flushed() {
+    let (host, pod, config) = attached();
+    host.resolver.stop();
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    assert_eq!(host.ledger.tombstones().len(), 1);
+    host.resolver.start();
+    reap(&host);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn with_the_resolver_down_the_dead_become_tombstones() {
+    let (host, pod, _) = attached();
+    pod.remove();
+    host.resolver.stop();
+    host.reap();
+    assert_eq!(host.delegates.steps(), REVERSE);
+    assert_eq!((host.ledger.entries().len(), host.ledger.tombstones().len()), (0, 1));
+    host.resolver.start();
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE, "not again");
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn with_the_resolver_down_what_runs_is_left_alone() {
+    let (host, _pod, _) = attached();
+    host.resolver.stop();
+    host.reap();
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+}
+
+#[test]
+fn a_failing_delegate_of_the_dead_is_reported_and_does_not_keep_it() {
+    let (host, pod, _) = attached();
+    let stuck = Action::Error(117, "the cable is stuck".into());
+    host.delegates.install_as("second", &Script::default().on("DEL", &[stuck]));
+    pod.remove();
+    let answer = host.reap();
+    assert!(format!("{}{}", answer.stdout, answer.stderr).contains("the cable is stuck"), "{answer:?}");
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_running_add_is_left_alone() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let gate = host.folder().join("gate");
+    host.delegates.install_as("first", &Script::default().on("ADD", &[Action::AwaitFile(gate.clone())]));
+    let mut add = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).spawn(&host);
+    eventually("the first delegate runs", || (!host.delegates.calls().is_empty()).then_some(()));
+    host.reap();
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("adding"));
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    fs::write(&gate, "").unwrap();
+    assert!(add.wait().unwrap().success());
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+    assert_eq!(host.delegates.steps(), ["ADD first", "ADD second", "ADD third"]);
+}
+
+#[test]
+fn an_interrupted_add_in_a_living_sandbox_waits_for_its_runtime() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::Hang]));
+    let mut add = Call::add("c1", &pod, &config).spawn(&host);
+    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
+    add.kill().unwrap();
+    add.wait().unwrap();
+    pod.remove();
+    reap(&host);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_lease_that_the_ledger_does_not_know_is_given_back() {
+    let (host, _pod, _) = attached();
+    fs::remove_file(host.ledger.entry_file("c1", "net1")).unwrap();
+    reap(&host);
+    eventually("the lease is freed", || {
+        reap(&host);
+        host.resolver.leases("shop/blue").is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_lease_that_the_resolver_has_lost_is_asserted_again() {
+    // Everything that names the lease is requested, so that it is the same after the loss.
+    let spec = json!({ "subnets": ["10.99.7.0/24"] });
+    let host = Host::start(&[recorded_class(&["first"]), network("shop/blue", &spec)], &["first"]);
+    host.resolver.wait_ready("shop/blue");
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    let before = host.resolver.attachments("shop/blue");
+    host.resolver.stop();
+    fs::remove_file(host.folder().join("resolver/state.redb")).unwrap();
+    host.resolver.start();
+    host.resolver.wait_ready("shop/blue");
+    assert_eq!(host.resolver.leases("shop/blue"), Vec::<String>::new());
+    reap(&host);
+    let after = host.resolver.attachments("shop/blue");
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert_eq!((&after[0].lease, &after[0].addresses), (&before[0].lease, &before[0].addresses));
+    assert_eq!(host.delegates.steps(), ["ADD first"], "nothing ran");
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn it_reconciles_the_whole_ledger_and_frees_nothing_that_runs() {
+    let (host, _pod, config) = attached();
+    let other = host.pod("web-1");
+    Call::add("c2", &other, &config).run(&host).result();
+    let wire = Wire::tap(&host);
+    reap(&host);
+    let request = wire.the("POST");
+    assert_eq!(request.path, "/v1/nodes/n1/attachments:reconcile");
+    assert_eq!(request.body["bootID"], json!("7a1c6f0e-0000-4000-8000-000000000001"));
+    let entries = request.body["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{request:?}");
+    assert!(!wire.methods().contains(&"DELETE".to_owned()), "{:?}", wire.methods());
+    assert_eq!(host.resolver.leases("shop/blue").len(), 2);
+}
+
+#[rstest]
+fn on_an_empty_machine_it_does_nothing(#[values(true, false)] resolver_runs: bool) {
+    let host = Host::recorded();
+    if !resolver_runs {
+        host.resolver.stop();
+    }
+    host.reap();
+    assert_eq!(host.ledger.traces(), Vec::<String>::new());
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+}
