@@ -44,8 +44,9 @@ need_packages() {
     fail "these Debian packages, or what is in them, are missing, and there is no apt-get here: ${missing[*]}"
   ((EUID == 0)) || fail "install these packages, or run this as root so that it does: apt-get install ${missing[*]}"
   say "installing ${missing[*]}"
-  # The lists of a fresh machine are empty or too old for what the mirror has now.
-  apt-get update -qq
+  # The lists of a fresh machine are empty or too old for what the mirror has now. Another repository of this machine
+  # that does not answer is no reason to stop: the installation says whether these packages were found.
+  apt-get update -qq || notice "apt-get update had trouble, see above"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
