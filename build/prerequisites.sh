@@ -40,6 +40,7 @@ need_packages() {
     [[ $program == /* && -e $program ]] || PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("$package")
   done
   ((${#missing[@]})) || return 0
+  mapfile -t missing < <(printf "%s\n" "${missing[@]}" | sort -u)
   command -v apt-get >/dev/null ||
     fail "these Debian packages, or what is in them, are missing, and there is no apt-get here: ${missing[*]}"
   ((EUID == 0)) || fail "install these packages, or run this as root so that it does: apt-get install ${missing[*]}"
