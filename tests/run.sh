@@ -77,7 +77,7 @@ tier_netns() {
     record netns 0 0 all 0 "skipped: this kernel has no bridges, or this container may not make them"
     return
   fi
-  if ! unshare --net sh -c 'ip link add up type veth peer name port && ip link add link up name probe type macvlan'; then
+  if ! unshare --net sh -c 'ip link add wire type veth peer name port && ip link add probe link wire type macvlan'; then
     skips=(--skip macvlan)
     echo "skipped: the tests named macvlan: this kernel has no macvlan" >"$logs/netns.skipped"
   fi
