@@ -89,7 +89,7 @@ impl Case {
 
     fn reservation(&self, name: &str) -> Reservation {
         let network = ReservedFor { namespace: "shop".into(), name: "blue".into(), uid: "u-1".into() };
-        let spec = ReservationSpec { network, cidr: None, scope: None, routed: false };
+        let spec = ReservationSpec { network, cidr: None, scope: None, routed: false, lease: None };
         self.labelled(Reservation::new(&self.name(name), spec))
     }
 

@@ -2,7 +2,6 @@
 //! matters: exact creates, compare-and-swap by resourceVersion, generations, finalizers, watches that lose nothing.
 
 mod database;
-mod metadata;
 mod record;
 mod subject;
 #[cfg(test)]
@@ -20,7 +19,7 @@ use self::database::{Database, ReadError, Snapshot};
 use self::record::{Body, Key, Stored};
 use self::subject::Subject;
 use self::writer::{Change, Write, WriteError, Writer};
-use super::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
+use super::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent, metadata};
 
 pub use self::database::OpenError;
 

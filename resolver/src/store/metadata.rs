@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What the API server would not take.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MetadataError {
+pub(crate) enum MetadataError {
     #[error(
         "metadata.name {0:?} is not a DNS subdomain: lower-case letters, digits, '-' and '.', beginning and ending \
          with a letter or digit, 253 characters at most"
@@ -22,7 +22,7 @@ pub(super) enum MetadataError {
     LabelValue { key: String, value: String },
 }
 
-pub(super) fn check(meta: &ObjectMeta) -> Result<(), MetadataError> {
+pub(crate) fn check(meta: &ObjectMeta) -> Result<(), MetadataError> {
     let name = meta.name.as_deref().unwrap_or_default();
     if !is_subdomain(name) {
         return Err(MetadataError::Name(name.to_owned()));

@@ -1,0 +1,6 @@
+//! `knap-resolver version`.
+
+/// The one line that it prints.
+pub fn line() -> String {
+    format!("knap-resolver {}", env!("CARGO_PKG_VERSION"))
+}
