@@ -23,9 +23,9 @@ pub enum Action {
     Print(String, i32),
     /// Prints a CNI error of this code and message.
     Error(u32, String),
-    /// Never ends.
+    /// Does not end while its test runs.
     Hang,
-    /// Never ends, and neither does a child of it that holds its output open.
+    /// Does not end, and neither does a child of it that holds its output open.
     HangWithChild,
     /// Succeeds after so many milliseconds.
     Slow(u64),

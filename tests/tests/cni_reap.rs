@@ -204,7 +204,7 @@ fn a_running_add_is_left_alone() {
 }
 
 #[test]
-fn an_interrupted_add_in_a_living_sandbox_waits_for_its_runtime() {
+fn an_interrupted_add_is_torn_down() {
     let host = Host::recorded();
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
@@ -213,8 +213,10 @@ fn an_interrupted_add_in_a_living_sandbox_waits_for_its_runtime() {
     eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
     add.kill().unwrap();
     add.wait().unwrap();
-    pod.remove();
+    host.delegates.forget();
+    // Its lock is free, so nobody was told that it succeeded, whether its sandbox lives or not.
     reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
     host.assert_nothing_left("shop/blue");
 }
 

@@ -40,7 +40,7 @@ fn run() -> anyhow::Result<u8> {
     let script: Script = serde_json::from_str(&script).context("its script")?;
     let actions = script.on.get(&call.command).map(Vec::as_slice).unwrap_or_default();
     let action = actions.get(turn).or(actions.last()).cloned().unwrap_or(Action::Succeed);
-    act(action, &script, &call, &text)
+    act(action, &folder, &script, &call, &text)
 }
 
 /// Appends the call, under a lock; returns how many of its kind came before.
@@ -58,7 +58,7 @@ fn record(folder: &Path, call: &Recorded) -> anyhow::Result<usize> {
     Ok(turn)
 }
 
-fn act(action: Action, script: &Script, call: &Recorded, text: &str) -> anyhow::Result<u8> {
+fn act(action: Action, folder: &Path, script: &Script, call: &Recorded, text: &str) -> anyhow::Result<u8> {
     match action {
         Action::Succeed => succeed(script, call),
         Action::Result(result) => print(&result.to_string(), 0),
@@ -67,18 +67,18 @@ fn act(action: Action, script: &Script, call: &Recorded, text: &str) -> anyhow::
             let version = call.text("/cniVersion").unwrap_or("1.0.0");
             print(&json!({ "cniVersion": version, "code": code, "msg": msg }).to_string(), 1)
         }
-        Action::Hang => hang(),
+        Action::Hang => hang(folder),
         Action::HangWithChild => {
-            // Bounded, since nobody waits for it.
-            Command::new("sleep").arg("120").stdin(Stdio::null()).spawn().context("sleep")?;
-            hang()
+            let wait = r#"while [ -d "$0" ]; do sleep 0.2; done"#;
+            Command::new("sh").args(["-c", wait]).arg(folder).stdin(Stdio::null()).spawn().context("sh")?;
+            hang(folder)
         }
         Action::Slow(milliseconds) => {
             std::thread::sleep(Duration::from_millis(milliseconds));
             succeed(script, call)
         }
         Action::AwaitFile(path) => {
-            while !path.exists() {
+            while folder.exists() && !path.exists() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             succeed(script, call)
@@ -129,10 +129,12 @@ fn delegate_ipam(call: &Recorded, text: &str) -> anyhow::Result<u8> {
     print(&String::from_utf8_lossy(&output.stdout), u8::try_from(output.status.code().unwrap_or(1))?)
 }
 
-fn hang() -> ! {
-    loop {
-        std::thread::park();
+/// Until the test is over: then its folder goes, and with it whoever was left behind.
+fn hang(folder: &Path) -> anyhow::Result<u8> {
+    while folder.exists() {
+        std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(1)
 }
 
 fn print(text: &str, status: u8) -> anyhow::Result<u8> {
