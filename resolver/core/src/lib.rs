@@ -2,6 +2,7 @@
 
 mod carve;
 mod class;
+mod decide;
 mod features;
 #[cfg(test)]
 mod fixture;
@@ -27,6 +28,7 @@ mod subnet;
 
 pub use carve::{GatewayPolicy, Pool, PoolError, carve};
 pub use class::{Access, AddressScope, Class, Segments, Uplink, built_in_class};
+pub use decide::{DecideError, Decision, decide};
 pub use features::{DEFAULT_MTU, Features, MissingFeature, MissingFeatures};
 pub use free_slots::FreeSlots;
 pub use ip_family::IpFamily;
@@ -37,7 +39,7 @@ pub use network::{Dns, IntentError, IpamMode, NetworkIntent, NetworkRef, Route};
 pub use numbers::{NumberError, NumberKind, NumberRanges};
 pub use overlap::{SubnetClaim, first_conflict};
 pub use permission::{NotPermitted, may_attach};
-pub use plan::{DecideError, Decision, Grant, MacSource, Plan, PlanError, Segment, decide};
+pub use plan::{Grant, MacSource, Plan, PlanError, Segment};
 pub use provider::{
     Attachment, AttachmentError, HostLink, HostLinkKind, JsonObject, LeaseFacts, NodeFacts, Provider,
     ProviderError,

@@ -2,8 +2,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::LabelSelector;
 use crate::fixture::{class, network, plan, pool, prefix, uplink};
-use crate::{Features, LabelSelector};
 
 fn dual_stack() -> Class {
     let mut class = class("macvlan", json!({"mode": "bridge"}));
@@ -87,51 +87,4 @@ fn a_plan_that_can_t_be_served_is_refused(#[case] change: fn(&mut Plan), #[case]
     change(&mut plan);
     let error = plan.check().unwrap_err().to_string();
     assert!(error.contains("Network shop/blue") && error.contains(why), "{error}");
-}
-
-#[test]
-fn a_decision_is_class_provider_and_needs() {
-    let classes = [Class { is_default: true, ..dual_stack() }];
-    let decision = decide(&network(), &classes, None).unwrap();
-    assert_eq!((decision.class.name.as_str(), decision.provider.name()), ("fabric-a", "macvlan"));
-    assert_eq!((decision.needs.subnets.len(), decision.needs.routed), (2, false));
-    let built_in = NetworkIntent { provider: Some("bridge".into()), ..network() };
-    let decision = decide(&built_in, &classes, None).unwrap();
-    assert!(decision.needs.routed && decision.needs.exclusive.is_empty());
-}
-
-#[rstest]
-#[case::intent(
-    NetworkIntent { ipam: IpamMode::None, subnets: vec![prefix("10.64.7.0/24")], ..network() },
-    dual_stack(),
-    "spec.subnets needs addresses from Knap, but spec.ipam is None"
-)]
-#[case::selection(
-    NetworkIntent { requires: Some(Features { isolation: true, ..Features::default() }), ..network() },
-    dual_stack(),
-    "\"fabric-a\" does not offer isolation"
-)]
-#[case::provider(
-    network(),
-    Class { provider: "acme".into(), ..dual_stack() },
-    "\"fabric-a\" has provider \"acme\", which does not exist (built in: bridge, macvlan, sriov, host-device, cni)"
-)]
-#[case::class(
-    network(),
-    Class { uplinks: Vec::new(), ..dual_stack() },
-    "NetworkClass \"fabric-a\": provider macvlan needs uplinks"
-)]
-#[case::needs(
-    NetworkIntent { subnets: vec![prefix("10.64.7.0/24")], ..network() },
-    dual_stack(),
-    "\"fabric-a\" does not allow requested subnets"
-)]
-fn each_step_says_why_there_can_be_no_plan(
-    #[case] network: NetworkIntent,
-    #[case] class: Class,
-    #[case] why: &str,
-) {
-    let class = Class { is_default: true, ..class };
-    let error = decide(&network, [&class], None).unwrap_err().to_string();
-    assert!(error.contains(why), "{error}");
 }

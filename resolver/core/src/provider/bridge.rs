@@ -68,7 +68,8 @@ impl Provider for Bridge {
             vec![uplink_name(&class.fabric)]
         };
         Profile {
-            gateway_by_default: true,
+            // Where the bridge does not hold it, only the administrator knows who does.
+            gateway_by_default: holds_gateway(class),
             routed: holds_gateway(class),
             own_segment: class.uplinks.is_empty(),
             addresses: true,
@@ -78,7 +79,10 @@ impl Provider for Bridge {
 
     fn plan(&self, network: &NetworkIntent, class: &Class, grant: &Grant) -> Result<Plan, ProviderError> {
         let mut plan = Plan::of(network, class, grant)?;
-        let holds_gateway = holds_gateway(class) && plan.ipam == IpamMode::Managed;
+        let holds_gateway = plan.ipam == IpamMode::Managed && holds_gateway(class);
+        if holds_gateway {
+            check_gateways(&plan)?;
+        }
         plan.segment.bridge = Some(format!("kn{}", grant.mac_code));
         plan.parameters.insert(IS_GATEWAY.to_owned(), holds_gateway.into());
         if !holds_gateway {
@@ -125,6 +129,21 @@ fn holds_gateway(class: &Class) -> bool {
     asked_gateway(class).unwrap_or_else(|| {
         class.uplinks.is_empty() && !without_gateway(class) && !class.subnets.iter().any(Pool::shared)
     })
+}
+
+/// Without a gateway the plugin would take the first address all the same, which may be somebody's. A subnet that a
+/// Network asked for can be without.
+fn check_gateways(plan: &Plan) -> Result<(), ProviderError> {
+    match plan.subnets.iter().find(|subnet| subnet.gateway.is_none()) {
+        Some(subnet) => Err(ProviderError::Contradiction {
+            what: format!(
+                "subnet {} of Network {} has no gateway address for the bridge to hold",
+                subnet.cidr, plan.network
+            ),
+            remedy: "ask for a larger subnet or one with the class's gateway, or use a class with isGateway: false",
+        }),
+        None => Ok(()),
+    }
 }
 
 /// What the parameters say of it, if anything.

@@ -1,7 +1,8 @@
 //! Provider `host-device`: a device moved into the sandbox, by CNI's host-device plugin.
 //!
 //! The device plugin chooses the device and Multus passes it at run time. The host-device plugin sets no hardware
-//! address; where the lease's is wanted, the tuning plugin follows it.
+//! address; where the lease's is wanted, the tuning plugin follows it. (Older ones take the link down for that, and
+//! with it go its routes and IPv6 addresses.)
 
 use serde_json::{Value, json};
 
