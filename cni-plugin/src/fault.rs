@@ -10,14 +10,24 @@ pub const POINTS: &[&str] = &[
     "ledger.temp-written",
     "ledger.renamed",
     "ledger.indexed",
+    "add.intent-written",
+    "add.answered",
+    "add.recorded",
     "host-link.user-recorded",
     "host-link.created",
     "host-link.marked",
+    "add.links-made",
+    "add.delegate-ran",
+    "add.attached",
+    "teardown.delegate-undone",
+    "teardown.delegates-undone",
     "host-link.user-dropped",
     "host-link.removed",
-    "ledger.tombstone-moved",
+    "teardown.links-released",
     "ledger.unindexed",
+    "ledger.tombstone-moved",
     "ledger.removed",
+    "release.confirmed",
 ];
 
 /// Dies here by SIGKILL when the environment's `KNAP_FAULT_POINT` is `name`.
@@ -36,6 +46,10 @@ pub fn point(name: &str) {
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
 pub fn point(_name: &str) {}
+
+#[cfg(test)]
+#[cfg(feature = "fault-points")]
+mod kill;
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::netlink::Netlink;
 
 /// The calling thread's own namespace. Not `/proc/self`, which is the main thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A namespace that can't be used, or not be asked.
 #[derive(Debug, thiserror::Error)]

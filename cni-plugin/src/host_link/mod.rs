@@ -49,22 +49,25 @@ impl HostLinks {
         };
         let mark = self.mark(&users)?;
         let lock = self.lock(&link.name)?;
-        ledger::make_folder(&self.links())?;
-        users.add(user)?;
-        fault::point("host-link.user-recorded");
-        let shaped = open(&link.name).and_then(|mut netlink| shape(&mut netlink, link, &mark));
-        if shaped.is_err() {
+        let made = self.record(&users, user).and_then(|()| {
+            fault::point("host-link.user-recorded");
+            shape(&mut open(&link.name)?, link, &mark)
+        });
+        if made.is_err() {
             // What failed is the news; what can't be undone now is undone by the release that follows.
             let _ = self.drop_users(&users, lock, |stem| stem == ledger::stem(user));
         }
-        shaped
+        made
     }
 
     /// Drops the user, and the link with its last one, whatever its kind. Repeatable; a link that is not ours is
     /// left alone.
     pub fn release(&self, link: &HostLink, user: &AttachmentKey) -> Result<(), HostLinkError> {
-        let users = Users::new(&self.links(), &link.name, &link.owner)?;
-        self.release_user(&users, user)
+        match Users::new(&self.links(), &link.name, &link.owner) {
+            Ok(users) => self.release_user(&users, user),
+            // A link that can't be recorded was never made, and its entry must not stay for it.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Drops a user whose entry is lost, from every link. Goes on past errors and reports them all.
@@ -80,6 +83,11 @@ impl HostLinks {
             let lock = self.lock(&users.name)?;
             self.drop_users(users, lock, |stem| !ledger.has_entry(stem))
         })
+    }
+
+    fn record(&self, users: &Users, user: &AttachmentKey) -> Result<(), HostLinkError> {
+        ledger::make_folder(&self.links())?;
+        Ok(users.add(user)?)
     }
 
     fn release_user(&self, users: &Users, user: &AttachmentKey) -> Result<(), HostLinkError> {
@@ -129,7 +137,8 @@ impl HostLinks {
     fn mark(&self, users: &Users) -> Result<Mark, HostLinkError> {
         // The kernel's own boot ID, in test builds too: the links live as long as the real boot.
         let boot = boot::current(None)?;
-        Ok(Mark::new(&users.name, &users.owner, &boot, &self.state_dir))
+        let node = mark::node(&boot, &self.state_dir).map_err(LedgerError::io("look at", &self.state_dir))?;
+        Ok(Mark::new(&users.name, &users.owner, &node))
     }
 
     /// Holders only talk to the kernel and to the state folder, so the wait needs no deadline.

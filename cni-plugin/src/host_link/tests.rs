@@ -249,5 +249,6 @@ fn what_can_not_be_made_is_refused_before_anything_is_done() {
     assert!(error.contains("kn1f2e") && error.contains("vxlan") && error.contains("upgrade"), "{error}");
     let error = links.ensure(&bridge("../../etc"), &user).unwrap_err().to_string();
     assert!(error.contains("../../etc"), "{error}");
+    links.release(&bridge("../../etc"), &user).unwrap();
     assert!(fs::read_dir(Path::new(folder.path())).unwrap().next().is_none());
 }

@@ -8,11 +8,11 @@ use knap_protocol::AttachmentKey;
 pub(super) const SUFFIX: &str = ".json";
 
 /// Longest stem. A file name has 255 bytes at most, and this leaves room for what is added to a stem: an
-/// attempt of 64 bytes, a time, a suffix.
-const LONGEST: usize = 128;
+/// attempt of 64 bytes, a time and a suffix, or a pod's UID by the same rule.
+const LONGEST: usize = 120;
 
 /// How much of a name that is too long stays readable before its hash.
-const READABLE: usize = 90;
+const READABLE: usize = 80;
 
 /// The stem of an attachment's files, `<containerID>@<ifname>`.
 ///

@@ -5,7 +5,7 @@
 //! stateDir/releasing/<containerID>@<ifname>@<attempt>.json     tombstones: torn down, the resolver not yet told
 //! stateDir/corrupt/                                            files that could not be read, put aside
 //! stateDir/locks/                                              lock files, removed when unused
-//! stateDir/pods/<pod UID>/<containerID>@<ifname>               index: which entries a pod has
+//! stateDir/pods/<2 digits>/<pod UID>@<containerID>@<ifname>    index: which entries a pod has
 //! stateDir/links/                                              users of host links, see `host_link`
 //! ```
 //!

@@ -1,7 +1,11 @@
-//! Which entries a pod has: an empty file per entry, in a folder per pod.
+//! Which entries a pod has: an empty file `<pod UID>@<stem>` per entry, so that an ADD finds its pod's earlier
+//! sandboxes without reading every entry of the node.
 //!
 //! An index, not a truth. A mark is made after its entry and dropped before it, so that whatever moment a call dies
 //! at, there is at most an entry without its mark, which costs the pod's next ADD nothing but an early reap.
+//!
+//! The marks are spread over folders that stay: making and removing a folder costs several times what a file does, and
+//! listing one folder of all marks would cost more with every pod of the node.
 
 use std::fs::File;
 use std::io;
@@ -11,36 +15,39 @@ use super::{LedgerError, file, file_name, make_folder};
 
 /// Marks the entry as the pod's.
 pub(super) fn add(pods: &Path, uid: &str, stem: &str) -> Result<(), LedgerError> {
-    let folder = folder(pods, uid);
-    let mark = folder.join(stem);
-    loop {
-        make_folder(&folder)?;
-        match File::create(&mark) {
-            Ok(_) => return Ok(()),
-            // Another entry of the pod was the last to go, and took the folder with it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(LedgerError::io("write", &mark)(error)),
+    let mark = mark(pods, uid, stem);
+    let made = match File::create(&mark) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(&bucket(pods, uid))?;
+            File::create(&mark)
         }
-    }
+        made => made,
+    };
+    made.map(drop).map_err(LedgerError::io("write", &mark))
 }
 
-/// Drops the mark, and the folder with the last one.
+/// Drops the mark; fine if there is none.
 pub(super) fn remove(pods: &Path, uid: &str, stem: &str) -> Result<(), LedgerError> {
-    remove_mark(&folder(pods, uid), stem)
-}
-
-/// The same, for who knows the folder but not the UID.
-pub(super) fn remove_mark(folder: &Path, stem: &str) -> Result<(), LedgerError> {
-    file::remove(&folder.join(stem))?;
-    file::remove_empty_folder(folder).map_err(LedgerError::io("remove", folder))?;
-    Ok(())
+    file::remove(&mark(pods, uid, stem))
 }
 
 /// Stems of the pod's entries.
 pub(super) fn stems(pods: &Path, uid: &str) -> Result<Vec<String>, LedgerError> {
-    file::names(&folder(pods, uid))
+    let (uid_name, marks) = (file_name::of_text(uid), file::names(&bucket(pods, uid))?);
+    let of_pod = |mark: &String| Some(mark.strip_prefix(&uid_name)?.strip_prefix('@')?.to_owned());
+    Ok(marks.iter().filter_map(of_pod).collect())
 }
 
-fn folder(pods: &Path, uid: &str) -> PathBuf {
-    pods.join(file_name::of_text(uid))
+/// The stem of the entry that a mark belongs to.
+pub(super) fn stem_of(mark: &str) -> Option<&str> {
+    mark.split_once('@').map(|(_, stem)| stem)
+}
+
+fn mark(pods: &Path, uid: &str, stem: &str) -> PathBuf {
+    bucket(pods, uid).join(format!("{}@{stem}", file_name::of_text(uid)))
+}
+
+fn bucket(pods: &Path, uid: &str) -> PathBuf {
+    let [.., last] = file_name::fnv1a(uid.as_bytes()).to_be_bytes();
+    pods.join(format!("{last:02x}"))
 }

@@ -12,7 +12,7 @@ impl Ledger {
         self.sweep_names(&mut errors, file::temp_names(&self.attachments), Self::sweep_entry_temp);
         self.sweep_names(&mut errors, file::temp_names(&self.releasing), Self::sweep_tombstone_temp);
         self.sweep_names(&mut errors, file::names(&self.attachments), Self::sweep_stray);
-        self.sweep_names(&mut errors, file::names(&self.pods), Self::sweep_pod);
+        self.sweep_names(&mut errors, file::names(&self.pods), Self::sweep_marks);
         self.sweep_names(&mut errors, file::names(&self.locks), Self::sweep_lock);
         errors
     }
@@ -56,17 +56,16 @@ impl Ledger {
         })
     }
 
-    fn sweep_pod(&self, name: &str) -> Result<(), LedgerError> {
-        let folder = self.pods.join(name);
-        for stem in file::names(&folder)? {
-            if !self.has_entry(&stem) {
-                self.if_unused(&stem, || {
-                    if self.has_entry(&stem) { Ok(()) } else { pods::remove_mark(&folder, &stem) }
-                })?;
+    fn sweep_marks(&self, bucket: &str) -> Result<(), LedgerError> {
+        let folder = self.pods.join(bucket);
+        for mark in file::names(&folder)? {
+            match pods::stem_of(&mark) {
+                Some(stem) if !self.has_entry(stem) => self.if_unused(stem, || {
+                    if self.has_entry(stem) { Ok(()) } else { file::remove(&folder.join(&mark)) }
+                })?,
+                _ => {}
             }
         }
-        // A folder that never got its first mark.
-        file::remove_empty_folder(&folder).map_err(LedgerError::io("remove", &folder))?;
         Ok(())
     }
 
