@@ -145,7 +145,7 @@ pub fn select_class<'a>(
     if let Some(provider) = &network.provider {
         return choice.by_provider(provider, &classes);
     }
-    if network.requires.is_some() {
+    if network.requires.as_ref().is_some_and(|wanted| *wanted != Features::default()) {
         return choice.first_fitting(&classes).map(Cow::Borrowed);
     }
     choice.default_class(&classes).map(Cow::Borrowed)

@@ -47,7 +47,8 @@ fn jumbo() -> Features {
 #[case::provider(asks(None, Some("bridge"), None), "own")]
 #[case::class_and_provider(asks(Some("plain"), Some("macvlan"), None), "plain")]
 #[case::all_three(asks(Some("wire"), Some("macvlan"), Some(jumbo())), "wire")]
-#[case::features_by_default_first(asks(None, None, Some(nothing())), "wire")]
+#[case::nothing_required(asks(None, None, Some(nothing())), "wire")]
+#[case::features_by_default_first(asks(None, None, Some(Features { mtu: Some(1400), ..nothing() })), "wire")]
 #[case::features(asks(None, None, Some(isolated())), "cards")]
 #[case::family(asks(None, None, Some(Features { ip_families: [IpFamily::IPv4].into(), ..nothing() })), "own")]
 fn a_network_gets_the_class_that_meets_all_its_constraints(
@@ -110,6 +111,8 @@ fn access_is_by_the_namespaces_labels_where_they_are_known() {
 fn there_is_one_default_class_or_none() {
     let error = select(&network(), &[], None).unwrap_err();
     assert!(error.contains("no NetworkClass is marked as default (there are no classes)"), "{error}");
+    let empty = asks(None, None, Some(nothing()));
+    assert_eq!(select(&empty, &[], None), Err(error), "to require nothing is to say nothing");
     let mut classes = classes();
     for class in &mut classes {
         class.is_default = class.provider == "macvlan";
