@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::backends::FileBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadOnlyTable, ReadableDatabase, TableDefinition, TableHandle};
 
 use super::record::{Key, Stored};
@@ -112,6 +112,16 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let file = open_file(path)?;
         Ok(Self { path: path.to_owned(), file: RwLock::new(Some(file)) })
+    }
+
+    /// A database that is gone with the process.
+    pub(super) fn in_memory() -> Result<Self, OpenError> {
+        let path = PathBuf::from("(in memory)");
+        let mut builder = redb::Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let file = builder.create_with_backend(InMemoryBackend::new()).map_err(|error| refusal(&path, error))?;
+        prepare(&path, &file)?;
+        Ok(Self { path, file: RwLock::new(Some(file)) })
     }
 
     /// Begins a consistent read of all that is committed.

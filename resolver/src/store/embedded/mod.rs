@@ -42,10 +42,18 @@ struct Shared {
 impl EmbeddedStore {
     /// Opens the state file, or makes it, for this process alone.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Arc::new(Database::open(path)?);
+        Self::start(Database::open(path)?).map_err(|source| OpenError::Io { path: path.to_owned(), source })
+    }
+
+    /// A store that nothing is left of, to try things out in.
+    pub fn in_memory() -> Result<Self, OpenError> {
+        Self::start(Database::in_memory()?).map_err(|source| OpenError::Io { path: "(in memory)".into(), source })
+    }
+
+    fn start(database: Database) -> std::io::Result<Self> {
+        let database = Arc::new(database);
         let (changes, _) = broadcast::channel(CHANGES);
-        let writer = Writer::start(database.clone(), changes.clone())
-            .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        let writer = Writer::start(database.clone(), changes.clone())?;
         Ok(Self { shared: Arc::new(Shared { writer, database, changes }) })
     }
 

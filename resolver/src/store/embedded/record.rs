@@ -112,7 +112,8 @@ impl Body {
         let mut body = Self::of(object)?;
         body.status = None;
         body.metadata.remove("deletionTimestamp");
-        body.metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+        // In the order of creation, which timestamps of whole seconds do not tell.
+        body.metadata.insert("uid".into(), uuid::Uuid::now_v7().to_string().into());
         body.metadata.insert("generation".into(), 1.into());
         body.metadata.insert("creationTimestamp".into(), now()?);
         Ok(body)
