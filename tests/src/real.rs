@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::{Answer, Call, Host, Sandbox, thin_config};
+use crate::{Answer, Call, Host, Sandbox, eventually, thin_config};
 
 /// Where the real delegates are: `KNAP_DELEGATES`, or Debian's place.
 ///
@@ -52,6 +52,19 @@ impl Host {
         let pod = self.pod_of(network, name);
         pod.add(self).result();
         pod
+    }
+
+    /// Reaps until nothing of a Network's attachments is left. A release whose PUT was never answered is sent once more
+    /// after that PUT's deadline, so one call need not be enough.
+    ///
+    /// # Panics
+    /// If anything stays.
+    pub fn reap_all(&self, network: &str) {
+        eventually("reap leaves nothing", || {
+            self.reap();
+            (self.ledger.traces().is_empty() && self.resolver.leases(network).is_empty()).then_some(())
+        });
+        self.assert_nothing_left(network);
     }
 }
 

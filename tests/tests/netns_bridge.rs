@@ -177,7 +177,7 @@ fn networks_are_isolated_from_each_other_even_with_the_same_addresses() {
 
 #[test]
 fn a_pod_leaves_while_the_resolver_is_down() {
-    let mut host = Host::start_real(&[bridge_class(), network("shop/blue", &json!({}))], &["shop/blue"]);
+    let host = Host::start_real(&[bridge_class(), network("shop/blue", &json!({}))], &["shop/blue"]);
     let pod = host.attached("shop/blue", "one");
     host.resolver.stop();
 
@@ -187,6 +187,6 @@ fn a_pod_leaves_while_the_resolver_is_down() {
 
     host.resolver.start();
     assert_eq!(host.resolver.leases("shop/blue").len(), 1, "nobody told the resolver yet");
-    host.reap().quiet();
+    host.reap().result();
     host.assert_nothing_left("shop/blue");
 }
