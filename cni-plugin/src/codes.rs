@@ -1,0 +1,39 @@
+//! The CNI codes of the modules that know nothing of CNI errors.
+
+use knap_protocol::CniCode;
+
+use crate::boot::BootError;
+use crate::failure::Failure;
+use crate::host_link::HostLinkError;
+use crate::ledger::LedgerError;
+use crate::netns::NetnsError;
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        let code = if matches!(error, LedgerError::Busy { .. }) { CniCode::TRY_AGAIN } else { CniCode::IO };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<NetnsError> for Failure {
+    fn from(error: NetnsError) -> Self {
+        Self::new(CniCode::NETNS, error.to_string())
+    }
+}
+
+impl From<BootError> for Failure {
+    fn from(error: BootError) -> Self {
+        Self::new(CniCode::IO, error.to_string())
+    }
+}
+
+impl From<HostLinkError> for Failure {
+    fn from(error: HostLinkError) -> Self {
+        match error {
+            HostLinkError::Record(error) => error.into(),
+            HostLinkError::Kernel { .. } => Self::new(CniCode::IO, error.to_string()),
+            // What the class says does not fit this node or this version.
+            other => Self::new(CniCode::INVALID_CONFIG, other.to_string()),
+        }
+    }
+}

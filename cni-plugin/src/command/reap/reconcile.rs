@@ -1,0 +1,133 @@
+//! The ledger against the resolver's leases. The resolver suspects; what is under the lock decides.
+
+use std::time::{Duration, Instant};
+
+use knap_protocol::{
+    AttachRequest, AttachmentKey, Attempt, BootId, CniCode, LedgerEntry, LedgerState, ReconcileRequest,
+    Suspect,
+};
+
+use super::Summary;
+use super::entries::{end, lock};
+use crate::command::add::args_cni;
+use crate::failure::Failure;
+use crate::ledger::Entry;
+use crate::session::{RELEASE_PATIENCE, Session};
+
+/// How long a comparison, or the assertion of one attachment, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Compares, and acts on each difference.
+pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> Result<(), Failure> {
+    let entries = whole_ledger(session)?;
+    let request = ReconcileRequest { boot_id: boot.clone(), entries };
+    let reply = session.resolver.reconcile(&request, Instant::now() + PATIENCE)?;
+    let attempt_of = |key: &AttachmentKey| {
+        let sent =
+            request.entries.iter().find(|sent| sent.key == *key && sent.state != LedgerState::Releasing);
+        sent.map(|sent| &sent.attempt)
+    };
+    for suspect in &reply.suspects {
+        if let Err(failure) = release_suspect(session, suspect, summary) {
+            summary.failed(format_args!("lease {}: {failure}", suspect.lease));
+        }
+    }
+    for key in &reply.tear_down {
+        let done = act(session, key, attempt_of(key), summary, |entry, locked, summary| {
+            end(session, locked, entry, boot, "its boot is fenced", summary)
+        });
+        if let Err(failure) = done {
+            summary.failed(format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+        }
+    }
+    for key in &reply.reassert {
+        let done = act(session, key, attempt_of(key), summary, |entry, _, summary| {
+            reassert(session, entry, boot, summary)
+        });
+        if let Err(failure) = done {
+            summary.failed(format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+        }
+    }
+    Ok(())
+}
+
+/// Entries and tombstones: a lease that is about to be released is no suspect.
+fn whole_ledger(session: &Session<'_>) -> Result<Vec<LedgerEntry>, Failure> {
+    let mut entries = Vec::new();
+    for key in session.ledger.keys()? {
+        if let Ok(Some(entry)) = session.ledger.peek(&key) {
+            entries.push(LedgerEntry::from(&entry));
+        }
+    }
+    for tombstone in session.ledger.tombstones()?.flatten() {
+        entries.push(LedgerEntry::from(tombstone.entry()));
+    }
+    Ok(entries)
+}
+
+/// Gives back a lease that no entry holds. One whose entry could not be read may well be held.
+fn release_suspect(session: &Session<'_>, suspect: &Suspect, summary: &mut Summary) -> Result<(), Failure> {
+    let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(()) };
+    let held = locked.read()?.is_some_and(|entry| entry.attempt == suspect.attempt);
+    let unreadable = session.ledger.corrupt()?.iter().any(|file| {
+        let remains = file.remains();
+        remains.key.as_ref().is_none_or(|key| *key == suspect.key)
+            && remains.attempt.as_ref().is_none_or(|attempt| *attempt == suspect.attempt)
+    });
+    if held || unreadable {
+        return Ok(());
+    }
+    let until = Instant::now() + RELEASE_PATIENCE;
+    let leases = std::slice::from_ref(&suspect.lease);
+    session.resolver.release(&suspect.key, &suspect.attempt, leases, until)?;
+    summary.suspects_released += 1;
+    Ok(())
+}
+
+/// Acts on an entry that is still the one which was compared.
+fn act(
+    session: &Session<'_>,
+    key: &AttachmentKey,
+    compared: Option<&Attempt>,
+    summary: &mut Summary,
+    action: impl FnOnce(&Entry, &mut crate::ledger::LockedAttachment<'_>, &mut Summary) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(mut locked) = lock(session, key, summary)? else { return Ok(()) };
+    match locked.read()?.filter(|entry| Some(&entry.attempt) == compared) {
+        Some(entry) => action(&entry, &mut locked, summary),
+        None => Ok(()),
+    }
+}
+
+/// Tells the resolver again what a running attachment holds: it lost its leases, the pod did not.
+fn reassert(
+    session: &Session<'_>,
+    entry: &Entry,
+    boot: &BootId,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    if entry.state != LedgerState::Attached || entry.boot_id != *boot {
+        return Ok(());
+    }
+    let request = AttachRequest {
+        network: entry.network.clone(),
+        boot_id: entry.boot_id.clone(),
+        attempt: entry.attempt.clone(),
+        deadline_seconds: 1,
+        pod: entry.pod.clone(),
+        args: args_cni(&entry.args),
+        runtime_config: entry.runtime_config.clone(),
+        cni_version: entry.cni_version.clone(),
+        leases: entry.leases.clone(),
+    };
+    let reply = session.resolver.attach(&entry.key, &request, Instant::now() + PATIENCE)?;
+    if reply.leases != entry.leases {
+        let message = format!(
+            "the resolver answered leases {:?} for a running attachment that holds {:?}: end its pod",
+            reply.leases, entry.leases
+        );
+        return Err(Failure::new(CniCode::INVALID_CONFIG, message));
+    }
+    summary.reasserted += 1;
+    Ok(())
+}

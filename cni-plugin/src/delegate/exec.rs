@@ -1,0 +1,384 @@
+//! Running a program with a deadline: input in, output out, and nothing of it left behind.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::environment::Environment;
+
+/// A program to run.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Where it is.
+    pub program: &'a Path,
+    /// All of its environment.
+    pub environment: &'a Environment,
+    /// Its standard input.
+    pub stdin: &'a [u8],
+    /// When it is killed, with its children.
+    pub deadline: Instant,
+}
+
+/// What a program left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Whether its exit status was zero.
+    pub success: bool,
+    /// How it ended, for messages: `exit status: 1`.
+    pub status: String,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+}
+
+/// A program that could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// Somebody is writing the file.
+    #[error("can't run {program}: its file has been open for writing for {} s; wait for its installation to end", BUSY_PATIENCE.as_secs())]
+    Busy {
+        /// Which.
+        program: String,
+    },
+    /// The kernel refuses.
+    #[error("can't run {program}: {source}; check that it is an executable file for this machine")]
+    Spawn {
+        /// Which.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It did not end in time.
+    #[error("{program} hung and was killed after {:.1} s", .after.as_secs_f32())]
+    Killed {
+        /// Which.
+        program: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// It wrote more than any result.
+    #[error("{program} wrote more than {} KiB and was killed", LARGEST_OUTPUT >> 10)]
+    Flood {
+        /// Which.
+        program: String,
+    },
+    /// Its pipes or its end could not be followed; it was killed.
+    #[error("lost {program}, and killed it: {source}")]
+    Lost {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs programs. The one real kind is [`Processes`].
+pub trait Exec {
+    /// Runs one to its end, or to its deadline.
+    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError>;
+}
+
+/// How long a program whose file is being written is tried again: an upgrade in place takes that long at most.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The plugin runs within a shared 50 MiB; no result comes near this.
+const LARGEST_OUTPUT: usize = 1 << 20;
+
+/// How often a program is looked at that holds its output open: it may have ended, and a child of it not.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Real processes, each in a process group of its own, so that its children can be killed with it. Standard error is
+/// ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Processes;
+
+impl Exec for Processes {
+    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError> {
+        let begun = Instant::now();
+        let program = invocation.program.display().to_string();
+        let mut child = spawn(invocation, &program)?;
+        let ended = converse(&mut child, invocation);
+        if !matches!(ended, Ok(End::Exited { .. })) {
+            kill(&mut child);
+        }
+        match ended {
+            Ok(End::Exited { success, status, stdout }) => Ok(Output { success, status, stdout }),
+            Ok(End::TimeOver) => Err(ExecError::Killed { program, after: begun.elapsed() }),
+            Ok(End::Flooded) => Err(ExecError::Flood { program }),
+            Err(source) => Err(ExecError::Lost { program, source }),
+        }
+    }
+}
+
+fn spawn(invocation: &Invocation<'_>, program: &str) -> Result<Child, ExecError> {
+    let begun = Instant::now();
+    loop {
+        let spawned = Command::new(invocation.program)
+            .env_clear()
+            .envs(invocation.environment.variables())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        let source = match spawned {
+            Ok(child) => return Ok(child),
+            Err(source) => source,
+        };
+        let program = program.to_owned();
+        if source.kind() != io::ErrorKind::ExecutableFileBusy {
+            return Err(ExecError::Spawn { program, source });
+        }
+        if begun.elapsed() >= BUSY_PATIENCE || Instant::now() >= invocation.deadline {
+            return Err(ExecError::Busy { program });
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How a conversation with a program came to its end.
+enum End {
+    Exited { success: bool, status: String, stdout: Vec<u8> },
+    TimeOver,
+    Flooded,
+}
+
+fn converse(child: &mut Child, invocation: &Invocation<'_>) -> io::Result<End> {
+    let mut stdin = child.stdin.take();
+    let Some(mut stdout) = child.stdout.take() else { return Err(io::Error::other("it has no output")) };
+    if let Some(pipe) = &stdin {
+        set_nonblocking(pipe)?;
+    }
+    set_nonblocking(&stdout)?;
+    let mut unsent = invocation.stdin;
+    let mut output = Vec::new();
+    loop {
+        let left = invocation.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(End::TimeOver);
+        }
+        let (readable, writable) = wait(stdin.as_ref(), &stdout, left.min(LOOK))?;
+        if writable
+            && let Some(pipe) = &mut stdin
+            && send(pipe, &mut unsent)?
+        {
+            stdin = None;
+        }
+        let closed = readable && receive(&mut stdout, &mut output)?;
+        if output.len() > LARGEST_OUTPUT {
+            return Ok(End::Flooded);
+        }
+        if closed {
+            return await_exit(child, invocation.deadline, output);
+        }
+        if !readable
+            && !writable
+            && let Some(status) = child.try_wait()?
+        {
+            // It has ended, and a child of it holds the output. What it wrote itself is in the pipe by now.
+            receive(&mut stdout, &mut output)?;
+            return Ok(exited(status, output));
+        }
+    }
+}
+
+fn wait(stdin: Option<&ChildStdin>, stdout: &ChildStdout, at_most: Duration) -> io::Result<(bool, bool)> {
+    let mut pipes = vec![PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+    pipes.extend(stdin.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
+    // Rounded up, or the last millisecond would be spent spinning.
+    let milliseconds = u16::try_from(at_most.as_millis()).unwrap_or(u16::MAX).saturating_add(1);
+    match poll(&mut pipes, PollTimeout::from(milliseconds)) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ready = |pipe: Option<&PollFd<'_>>| pipe.and_then(PollFd::any).unwrap_or(false);
+    Ok((ready(pipes.first()), ready(pipes.get(1))))
+}
+
+/// Writes what the pipe takes; true once nothing more is to be written.
+fn send(pipe: &mut ChildStdin, unsent: &mut &[u8]) -> io::Result<bool> {
+    while !unsent.is_empty() {
+        match pipe.write(unsent) {
+            Ok(written) => *unsent = unsent.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            // It does not want to know. Its answer will tell.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Reads what is there; true once the other side is closed.
+fn receive(pipe: &mut ChildStdout, output: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 16 << 10];
+    while output.len() <= LARGEST_OUTPUT {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(read) => output.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// The output is closed, so the end is near: looked for in ever longer steps.
+fn await_exit(child: &mut Child, deadline: Instant, stdout: Vec<u8>) -> io::Result<End> {
+    let mut step = Duration::from_micros(50);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(exited(status, stdout));
+        }
+        if Instant::now() >= deadline {
+            return Ok(End::TimeOver);
+        }
+        thread::sleep(step);
+        step = (step * 2).min(Duration::from_millis(5));
+    }
+}
+
+fn exited(status: std::process::ExitStatus, stdout: Vec<u8>) -> End {
+    End::Exited { success: status.success(), status: status.to_string(), stdout }
+}
+
+/// Kills the program and its children, and waits a moment for it to be gone: what it was doing in the kernel must not
+/// go on under the undoing.
+fn kill(child: &mut Child) {
+    let Ok(group) = i32::try_from(child.id()) else { return };
+    // It may have ended by itself; its children may not.
+    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    let patience = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < patience && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn set_nonblocking(pipe: &impl AsFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
+    fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    fn script(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("program");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn run(text: &str, stdin: &[u8], patience: Duration) -> Result<Output, ExecError> {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = [("PATH", "/usr/bin:/bin"), ("GREETING", "hello")].into_iter().collect();
+        Processes.run(&Invocation {
+            program: &script(folder.path(), text),
+            environment: &environment,
+            stdin,
+            deadline: Instant::now() + patience,
+        })
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn input_environment_output_and_status_pass() {
+        let output = run("cat; printf %s \"$GREETING\"; exit 3", b"input ", LONG).unwrap();
+        assert_eq!(output.stdout, b"input hello");
+        assert!(!output.success && output.status.contains('3'), "{}", output.status);
+    }
+
+    #[test]
+    fn more_than_a_pipe_holds_passes_both_ways() {
+        let input = vec![b'x'; 300_000];
+        assert_eq!(run("cat", &input, LONG).unwrap().stdout, input);
+        // One that reads nothing does not stop us either.
+        assert!(run("exit 0", &input, LONG).unwrap().success);
+    }
+
+    #[test]
+    fn a_hanging_program_dies_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let begun = Instant::now();
+        let text = format!("sleep 300 & echo $! > {}; wait", pid.display());
+        let error = run(&text, b"", Duration::from_millis(500)).unwrap_err();
+        assert!(matches!(error, ExecError::Killed { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        let child: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let state = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let deadline = Instant::now() + LONG;
+        // Gone, or a zombie that waits for whoever reaps orphans here.
+        while !state().is_empty() && !state().contains(" Z ") {
+            assert!(Instant::now() < deadline, "{}", state());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_child_that_holds_the_output_is_not_waited_for() {
+        let begun = Instant::now();
+        let output = run("sleep 300 & echo done; echo $! >&1", b"", LONG).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("done") && begun.elapsed() < Duration::from_secs(10));
+        let child: i32 = text.lines().nth(1).unwrap().parse().unwrap();
+        nix::sys::signal::kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn a_flood_is_stopped() {
+        let error = run("yes", b"", LONG).unwrap_err();
+        assert!(matches!(error, ExecError::Flood { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = script(folder.path(), "echo ready");
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        let release = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            drop(writer);
+        });
+        let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let invocation = Invocation {
+            program: &path,
+            environment: &environment,
+            stdin: b"",
+            deadline: Instant::now() + LONG,
+        };
+        assert_eq!(Processes.run(&invocation).unwrap().stdout, b"ready\n");
+        release.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_program_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        fs::write(&path, "data").unwrap();
+        let invocation = Invocation {
+            program: &path,
+            environment: &Environment::default(),
+            stdin: b"",
+            deadline: Instant::now() + LONG,
+        };
+        let error = Processes.run(&invocation).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What tests of delegates share: programs that only record, and an attachment.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+
+use knap_protocol::{AttachmentKey, JsonObject, LedgerState};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Delegates, Exec, ExecError, Invocation, Output};
+use crate::environment::Environment;
+use crate::ledger::Entry;
+
+/// One call of a fake delegate.
+#[derive(Debug, Clone)]
+pub(super) struct Called {
+    pub(super) step: String,
+    pub(super) environment: Environment,
+    pub(super) stdin: Value,
+}
+
+/// Delegates that exist as empty files, know versions up to 1.0.0, succeed, and are recorded.
+pub(super) struct Fake {
+    folder: TempDir,
+    calls: RefCell<Vec<Called>>,
+    fails: Vec<(String, String)>,
+    versions: Value,
+}
+
+impl Fake {
+    pub(super) fn new(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let versions = json!(["0.3.1", "0.4.0", "1.0.0"]);
+        Self { folder, calls: RefCell::default(), fails: Vec::new(), versions }
+    }
+
+    /// Prints `text` and fails at a step, `DEL bridge`.
+    pub(super) fn failing(mut self, step: &str, text: &str) -> Self {
+        self.fails.push((step.to_owned(), text.to_owned()));
+        self
+    }
+
+    pub(super) fn knowing(mut self, versions: &[&str]) -> Self {
+        self.versions = json!(versions);
+        self
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn delegates(&self) -> Delegates<'_> {
+        Delegates::new(self, self.folder(), self.folder().to_str().unwrap())
+    }
+
+    pub(super) fn calls(&self) -> Vec<Called> {
+        self.calls.borrow().clone()
+    }
+
+    pub(super) fn steps(&self) -> Vec<String> {
+        self.calls().into_iter().map(|call| call.step).collect()
+    }
+}
+
+impl Exec for Fake {
+    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError> {
+        let name = invocation.program.file_name().unwrap().to_str().unwrap();
+        let command = invocation.environment.text("CNI_COMMAND");
+        let step = format!("{command} {name}");
+        let stdin: Value = serde_json::from_slice(invocation.stdin).unwrap();
+        let environment = invocation.environment.clone();
+        self.calls.borrow_mut().push(Called { step: step.clone(), environment, stdin: stdin.clone() });
+        if let Some((_, text)) = self.fails.iter().find(|(failing, _)| *failing == step) {
+            let status = "exit status: 1".to_owned();
+            return Ok(Output { success: false, status, stdout: text.clone().into_bytes() });
+        }
+        let stdout = match command.as_str() {
+            "VERSION" => json!({"cniVersion": "1.0.0", "supportedVersions": self.versions}).to_string(),
+            "ADD" => {
+                let interfaces = json!([{"name": name}]);
+                json!({"cniVersion": stdin["cniVersion"], "interfaces": interfaces}).to_string()
+            }
+            _ => String::new(),
+        };
+        Ok(Output { success: true, status: "exit status: 0".to_owned(), stdout: stdout.into_bytes() })
+    }
+}
+
+pub(super) fn object(value: Value) -> JsonObject {
+    serde_json::from_value(value).unwrap()
+}
+
+/// An attachment of `shop/blue` with these delegates.
+pub(super) fn entry(plugins: Vec<JsonObject>) -> Entry {
+    Entry {
+        key: AttachmentKey { container_id: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
+        attempt: "a-1".parse().unwrap(),
+        network: "shop/blue".parse().unwrap(),
+        boot_id: "boot-1".parse().unwrap(),
+        state: LedgerState::Adding,
+        leases: Vec::new(),
+        netns: None,
+        put_deadline: None,
+        decision: None,
+        pod: None,
+        config_name: "shop.blue".to_owned(),
+        cni_version: "1.1.0".to_owned(),
+        cni_args: String::new(),
+        cni_path: String::new(),
+        args: JsonObject::new(),
+        runtime_config: JsonObject::new(),
+        device_id: None,
+        pci_bus_id: None,
+        host_links: Vec::new(),
+        plugins,
+        result: None,
+    }
+}

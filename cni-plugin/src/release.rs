@@ -1,0 +1,94 @@
+//! Telling the resolver what is torn down, now or later.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::failure::Failure;
+use crate::fault;
+use crate::ledger::Tombstone;
+use crate::resolver::ResolverError;
+use crate::session::Session;
+
+/// Whether a tombstone has served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The resolver has confirmed it, and it is gone.
+    Confirmed,
+    /// The resolver has confirmed it, but the ADD's question may still be at work there: it is sent again after that.
+    Again,
+}
+
+/// What became of several tombstones.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// How many are gone.
+    pub confirmed: usize,
+    /// How many wait.
+    pub left: usize,
+    /// Why.
+    pub errors: Vec<Failure>,
+}
+
+/// Sends one release, and removes its tombstone once nothing can come after it.
+pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Result<Release, Failure> {
+    let settled = is_settled(&tombstone);
+    confirm(session, &tombstone, until)?;
+    if !settled {
+        return Ok(Release::Again);
+    }
+    fault::point("release.confirmed");
+    tombstone.remove()?;
+    Ok(Release::Confirmed)
+}
+
+/// Sends up to `limit` releases that wait, until the first that fails: then the others would too.
+pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
+    let mut flushed = Flushed::default();
+    let tombstones = match session.ledger.tombstones() {
+        Ok(tombstones) => tombstones,
+        Err(error) => {
+            flushed.errors.push(error.into());
+            return flushed;
+        }
+    };
+    let mut sent = 0;
+    for tombstone in tombstones {
+        let tombstone = match tombstone {
+            Ok(tombstone) => tombstone,
+            Err(error) => {
+                flushed.errors.push(error.into());
+                continue;
+            }
+        };
+        if sent >= limit || Instant::now() >= until || !is_settled(&tombstone) {
+            flushed.left += 1;
+            continue;
+        }
+        sent += 1;
+        match send(session, tombstone, until) {
+            Ok(Release::Confirmed) => flushed.confirmed += 1,
+            Ok(Release::Again) => flushed.left += 1,
+            Err(error) => {
+                flushed.left += 1;
+                flushed.errors.push(error);
+                sent = limit;
+            }
+        }
+    }
+    flushed
+}
+
+fn confirm(session: &Session<'_>, tombstone: &Tombstone, until: Instant) -> Result<(), ResolverError> {
+    let entry = tombstone.entry();
+    session.resolver.release(&entry.key, &entry.attempt, &entry.leases, until).inspect_err(|error| {
+        tracing::warn!(
+            container = %entry.key.container_id, ifname = %entry.key.ifname, network = %entry.network, %error,
+            "not yet released; a later call will"
+        );
+    })
+}
+
+/// Whether the question that the attachment began with can't come to anything any more.
+fn is_settled(tombstone: &Tombstone) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    tombstone.entry().put_deadline.is_none_or(|deadline| deadline < now)
+}

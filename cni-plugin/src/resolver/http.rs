@@ -1,0 +1,214 @@
+//! One HTTP request to one endpoint.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use knap_protocol::{CniCode, NodeName, Problem, ResolverAccess};
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+
+use super::{Cause, Endpoint};
+
+/// The methods that the protocol uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) path: &'a str,
+    pub(super) body: Vec<u8>,
+    /// For all of it, from the connection to the answer's last byte.
+    pub(super) timeout: Duration,
+    pub(super) node: &'a NodeName,
+    pub(super) access: &'a ResolverAccess,
+}
+
+/// A resolver that does not accept within this is not there.
+const LONGEST_CONNECT: Duration = Duration::from_secs(2);
+
+/// No answer of the protocol comes near this.
+const LARGEST_ANSWER: u64 = 16 << 20;
+
+/// Sends it, and reads the answer. An answer without a body is read as JSON's `null`.
+pub(super) fn send<Answer: DeserializeOwned>(request: &Request<'_>) -> Result<Answer, Cause> {
+    let agent = agent(request)?;
+    let url = request.endpoint.url(request.path);
+    // The status is for everybody, and asked when there may be no token yet.
+    let token = if request.method == Method::Get { None } else { Some(bearer(request.access)?) };
+    let authorized = |name: Option<String>| name.unwrap_or_default();
+    let answered = match request.method {
+        Method::Get => agent.get(&url).call(),
+        Method::Delete => agent.delete(&url).header("authorization", authorized(token)).call(),
+        Method::Put | Method::Post => {
+            let builder = if request.method == Method::Put { agent.put(&url) } else { agent.post(&url) };
+            let builder = builder.header("authorization", authorized(token));
+            builder.content_type("application/json").send(&request.body[..])
+        }
+    };
+    let mut response = answered.map_err(|error| without_answer(request.endpoint, &error))?;
+    let status = response.status().as_u16();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(LARGEST_ANSWER)
+        .read_to_vec()
+        .map_err(|error| no_answer(request.endpoint, &error))?;
+    read(request, status, &body)
+}
+
+fn read<Answer: DeserializeOwned>(request: &Request<'_>, status: u16, body: &[u8]) -> Result<Answer, Cause> {
+    let garbage =
+        |reason: String| Cause::Garbage { endpoint: request.endpoint.as_str().to_owned(), status, reason };
+    if (200..300).contains(&status) {
+        let body = if body.is_empty() { b"null" } else { body };
+        return serde_json::from_slice(body).map_err(|error| garbage(error.to_string()));
+    }
+    let problem = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => problem,
+        // A proxy or a server's own page: the status says what little there is to know.
+        Err(_) if matches!(status, 401 | 403) => bare_problem(status),
+        Err(error) => return Err(garbage(format!("no problem document ({error})"))),
+    };
+    Err(if matches!(status, 401 | 403) {
+        let token_file = request.access.token_file.clone();
+        Cause::Credential { problem: Box::new(problem), node: request.node.clone(), token_file }
+    } else {
+        Cause::Refused { problem: Box::new(problem) }
+    })
+}
+
+/// What a 401 or 403 without a document means.
+fn bare_problem(status: u16) -> Problem {
+    let (cni_code, title) = match status {
+        401 => (CniCode::TRY_AGAIN, "the resolver does not accept this node's token"),
+        _ => (CniCode::INVALID_CONFIG, "the resolver does not permit this"),
+    };
+    Problem {
+        kind: String::new(),
+        title: title.to_owned(),
+        status,
+        detail: String::new(),
+        id: String::new(),
+        cni_code,
+        retryable: status == 401,
+    }
+}
+
+fn agent(request: &Request<'_>) -> Result<Agent, Cause> {
+    let timeout = Some(request.timeout);
+    let mut builder = Agent::config_builder()
+        // The environment's proxy is for the world outside; the resolver is inside.
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        .user_agent(concat!("knap/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(timeout)
+        .timeout_per_call(timeout)
+        .timeout_resolve(timeout)
+        // Shorter than the whole, so that a connection that never came about is told from an answer that did not.
+        .timeout_connect(Some(LONGEST_CONNECT.min(request.timeout / 2)))
+        .timeout_send_request(timeout)
+        .timeout_send_body(timeout)
+        .timeout_recv_response(timeout)
+        .timeout_recv_body(timeout);
+    if request.endpoint.tls() {
+        builder = builder.tls_config(tls(request.access)?);
+    }
+    Ok(Agent::new_with_config(builder.build()))
+}
+
+/// Only for https: reading certificates and setting up a provider costs more than a whole plain call.
+fn tls(access: &ResolverAccess) -> Result<TlsConfig, Cause> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(RootCerts::new_with_certs(&authorities(access)?));
+    Ok(builder.build())
+}
+
+/// Without a CA file nobody is trusted: the plugin carries no list of public authorities.
+fn authorities(access: &ResolverAccess) -> Result<Vec<Certificate<'static>>, Cause> {
+    let Some(path) = &access.ca_file else { return Ok(Vec::new()) };
+    let unusable = |reason: String| Cause::Authority { path: path.clone(), reason };
+    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| unusable(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        Err(unusable("it holds no certificate".to_owned()))
+    } else {
+        Ok(certificates)
+    }
+}
+
+/// Read at each call: the token rotates.
+fn bearer(access: &ResolverAccess) -> Result<String, Cause> {
+    let path = &access.token_file;
+    let unreadable = |source| Cause::Token { path: path.clone(), source };
+    let token = fs::read_to_string(path).map_err(unreadable)?;
+    let token = token.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, "it holds no token")));
+    }
+    Ok(format!("Bearer {token}"))
+}
+
+/// Tells a connection that never came about from a request whose fate is unknown.
+fn without_answer(endpoint: &Endpoint, error: &ureq::Error) -> Cause {
+    use ureq::{Error, Timeout};
+    let never_sent = match error {
+        Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::BadUri(_)
+        | Error::Http(_)
+        | Error::Tls(_)
+        | Error::TlsRequired
+        | Error::Rustls(_)
+        | Error::Pem(_)
+        | Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        Error::Io(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable => true,
+            // How rustls says that the handshake failed.
+            _ => error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>),
+        },
+        _ => false,
+    };
+    if never_sent {
+        let reason = plain(error);
+        Cause::Unreachable { endpoint: endpoint.as_str().to_owned(), reason }
+    } else {
+        no_answer(endpoint, error)
+    }
+}
+
+fn no_answer(endpoint: &Endpoint, error: &ureq::Error) -> Cause {
+    Cause::NoAnswer { endpoint: endpoint.as_str().to_owned(), reason: plain(error) }
+}
+
+fn plain(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "the time for it is over".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}

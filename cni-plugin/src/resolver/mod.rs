@@ -1,0 +1,131 @@
+//! Calls of the resolver: one connection per call, within a budget, over the endpoints in order.
+
+mod endpoint;
+mod error;
+mod http;
+
+use std::time::{Duration, Instant};
+
+use knap_protocol::{
+    AttachReply, AttachRequest, AttachmentKey, Attempt, NodeFile, NodeName, ReconcileReply, ReconcileRequest,
+    ResolverAccess, StatusView, path,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{Cause, Outcome, ResolverError};
+use http::{Method, Request};
+
+/// The resolver, as this node asks it.
+#[derive(Debug)]
+pub struct Resolver {
+    node: NodeName,
+    access: ResolverAccess,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Resolver {
+    /// As the node file says. Connects to nothing.
+    pub fn new(file: &NodeFile, endpoints: Vec<Endpoint>) -> Self {
+        Self { node: file.node.clone(), access: file.resolver.clone(), endpoints }
+    }
+
+    /// Asks for an attachment. The request's deadline is set to what each endpoint may take.
+    pub fn attach(
+        &self,
+        key: &AttachmentKey,
+        request: &AttachRequest,
+        until: Instant,
+    ) -> Result<AttachReply, ResolverError> {
+        let path = path::attachment(&self.node, key);
+        self.call(Method::Put, &path, until, |share| {
+            // Whole seconds, and never none: a resolver that is asked to do it in no time does nothing.
+            let seconds = u32::try_from(share.as_secs()).unwrap_or(u32::MAX).max(1);
+            json(&AttachRequest { deadline_seconds: seconds, ..request.clone() })
+        })
+    }
+
+    /// Tells that an attachment is no more. Repeatable.
+    pub fn release(
+        &self,
+        key: &AttachmentKey,
+        attempt: &Attempt,
+        leases: &[String],
+        until: Instant,
+    ) -> Result<(), ResolverError> {
+        let path = path::release(&self.node, key, attempt, leases);
+        self.call::<serde::de::IgnoredAny>(Method::Delete, &path, until, |_| Vec::new()).map(drop)
+    }
+
+    /// Compares the ledger with the leases.
+    pub fn reconcile(
+        &self,
+        request: &ReconcileRequest,
+        until: Instant,
+    ) -> Result<ReconcileReply, ResolverError> {
+        self.call(Method::Post, &path::reconcile(&self.node), until, |_| json(request))
+    }
+
+    /// Whether it is there, and what it says of itself.
+    pub fn status(&self, until: Instant) -> Result<StatusView, ResolverError> {
+        self.call(Method::Get, path::STATUS, until, |_| Vec::new())
+    }
+
+    /// Calls one endpoint after the other until one has an answer that counts. Each gets an equal share of the time
+    /// that is left.
+    fn call<Answer: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        until: Instant,
+        body: impl Fn(Duration) -> Vec<u8>,
+    ) -> Result<Answer, ResolverError> {
+        let mut outcome = Outcome::Nothing;
+        let mut failed = None;
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            let endpoints_left = u32::try_from(self.endpoints.len() - index).unwrap_or(u32::MAX);
+            let share = left / endpoints_left;
+            if failed.is_some() && share < SHORTEST_SHARE {
+                break;
+            }
+            let request = Request {
+                method,
+                endpoint,
+                path,
+                body: body(share),
+                timeout: share.max(SHORTEST_SHARE),
+                node: &self.node,
+                access: &self.access,
+            };
+            let cause = match http::send(&request) {
+                Ok(answer) => return Ok(answer),
+                Err(cause) => cause,
+            };
+            tracing::debug!(endpoint = endpoint.as_str(), %cause, "a call of the resolver failed");
+            outcome = outcome.max(cause.outcome());
+            let is_final = !cause.is_worth_another_endpoint();
+            failed = Some(cause);
+            if is_final {
+                break;
+            }
+        }
+        let no_endpoint = || Cause::Unreachable {
+            endpoint: "(none)".to_owned(),
+            reason: "the node file names no endpoint".to_owned(),
+        };
+        Err(ResolverError { cause: failed.unwrap_or_else(no_endpoint), outcome })
+    }
+}
+
+/// Less than this is not worth a connection; and a call whose time is over gets this much, to say so properly.
+const SHORTEST_SHARE: Duration = Duration::from_millis(50);
+
+/// Bodies are structs of strings, numbers and maps, which always have a JSON form.
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

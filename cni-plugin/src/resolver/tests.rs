@@ -1,0 +1,226 @@
+//! Calls against small HTTP servers.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use knap_protocol::{CniCode, Log, ProblemKind};
+use tempfile::TempDir;
+
+use super::*;
+use crate::failure::Failure;
+
+/// What a server does with its one connection.
+enum Manner {
+    Answer(u16, String),
+    CloseUnanswered,
+    Silent,
+}
+
+/// A server for one request. The join gives what it was asked, headers included.
+fn server(manner: Manner) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let request = read_request(&stream);
+        match manner {
+            Manner::Answer(status, body) => {
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+                (&stream).write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+            Manner::CloseUnanswered => {}
+            Manner::Silent => {
+                // Until the caller has had enough.
+                let _ = (&stream).read(&mut [0]);
+            }
+        }
+        request
+    });
+    (address, thread)
+}
+
+fn read_request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        reader.read_line(&mut request).unwrap();
+    }
+    let length = request.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    request + &String::from_utf8(body).unwrap()
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+struct Client {
+    resolver: Resolver,
+    folder: TempDir,
+}
+
+fn client(endpoints: &[&str]) -> Client {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, "secret\n").unwrap();
+    let file = NodeFile {
+        node: "n1".parse().unwrap(),
+        resolver: ResolverAccess {
+            endpoints: endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect(),
+            ca_file: None,
+            token_file,
+        },
+        state_dir: folder.path().to_owned(),
+        add_timeout_seconds: 30,
+        log: Log::default(),
+        boot_id_file: None,
+    };
+    let endpoints = endpoints.iter().map(|text| Endpoint::parse(text).unwrap()).collect();
+    Client { resolver: Resolver::new(&file, endpoints), folder }
+}
+
+impl Client {
+    fn release(&self, patience: Duration) -> Result<(), ResolverError> {
+        let key = AttachmentKey { container_id: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() };
+        let attempt = "a-1".parse().unwrap();
+        self.resolver.release(&key, &attempt, &["shop.blue-5".to_owned()], Instant::now() + patience)
+    }
+
+    fn attach(&self, patience: Duration) -> Result<AttachReply, ResolverError> {
+        let key = AttachmentKey { container_id: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() };
+        let request = serde_json::json!({
+            "network": "shop/blue", "bootID": "b", "attempt": "a-1", "deadlineSeconds": 1, "cniVersion": "1.0.0"
+        });
+        self.resolver.attach(&key, &serde_json::from_value(request).unwrap(), Instant::now() + patience)
+    }
+}
+
+const LONG: Duration = Duration::from_secs(9);
+
+#[test]
+fn an_attachment_is_asked_for_with_the_token_and_the_deadline() {
+    let answer = r#"{"id": "d1", "leases": ["shop.blue-5"], "plugins": [], "later": 1}"#;
+    let (address, server) = server(Manner::Answer(200, answer.to_owned()));
+    let reply = client(&[&address]).attach(LONG).unwrap();
+    assert_eq!((reply.id.as_str(), reply.leases.len()), ("d1", 1));
+    let request = server.join().unwrap();
+    assert!(request.starts_with("PUT /v1/nodes/n1/attachments/c1/net1 HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("authorization: Bearer secret\r\n"), "{request}");
+    assert!(request.contains(r#""deadlineSeconds":8"#), "{request}");
+}
+
+#[test]
+fn a_release_names_attempt_and_lease() {
+    let (address, server) = server(Manner::Answer(204, String::new()));
+    client(&[&address]).release(LONG).unwrap();
+    let request = server.join().unwrap();
+    let expected = "DELETE /v1/nodes/n1/attachments/c1/net1?attempt=a-1&lease=shop.blue-5 ";
+    assert!(request.starts_with(expected), "{request}");
+}
+
+#[test]
+fn the_next_endpoint_is_asked_where_one_does_not_serve() {
+    let (broken, first) = server(Manner::Answer(503, "down".to_owned()));
+    let (good, second) = server(Manner::Answer(204, String::new()));
+    client(&[&nobody(), &broken, &good]).release(LONG).unwrap();
+    first.join().unwrap();
+    second.join().unwrap();
+}
+
+#[test]
+fn a_refused_connection_has_done_nothing() {
+    let error = client(&[&nobody()]).attach(LONG).unwrap_err();
+    assert_eq!(error.outcome, Outcome::Nothing);
+    assert_eq!(Failure::from(error).code, CniCode::TRY_AGAIN);
+}
+
+#[test]
+fn what_is_not_answered_may_still_come_to_something() {
+    for manner in [Manner::CloseUnanswered, Manner::Silent] {
+        let (address, server) = server(manner);
+        let begun = Instant::now();
+        let error = client(&[&address]).attach(Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.outcome, Outcome::Pending, "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn one_endpoint_that_may_have_acted_counts_though_another_refused() {
+    let (silent, server) = server(Manner::CloseUnanswered);
+    let error = client(&[&silent, &nobody()]).attach(LONG).unwrap_err();
+    assert_eq!(error.outcome, Outcome::Pending);
+    server.join().unwrap();
+}
+
+#[test]
+fn the_resolvers_words_and_code_are_kept() {
+    let problem = ProblemKind::UnknownNetwork.problem("d7", "no network shop/blue; make it first");
+    let (address, server) = server(Manner::Answer(404, serde_json::to_string(&problem).unwrap()));
+    let error = client(&[&address, &nobody()]).attach(LONG).unwrap_err();
+    assert_eq!(error.outcome, Outcome::Nothing);
+    let failure = Failure::from(error);
+    assert_eq!(failure.code, CniCode::INVALID_CONFIG);
+    assert_eq!(failure.message, "no network shop/blue; make it first (decision d7)");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_refused_credential_names_node_and_file() {
+    for (status, body, code) in [
+        (401, String::new(), CniCode::TRY_AGAIN),
+        (403, "<html>".to_owned(), CniCode::INVALID_CONFIG),
+        (
+            401,
+            serde_json::to_string(&ProblemKind::Unauthorized.problem("d", "old")).unwrap(),
+            CniCode::TRY_AGAIN,
+        ),
+    ] {
+        let (address, server) = server(Manner::Answer(status, body));
+        let client = client(&[&address]);
+        let failure = Failure::from(client.release(LONG).unwrap_err());
+        assert_eq!(failure.code, code);
+        let token_file = client.folder.path().join("token");
+        assert!(failure.message.contains("n1") && failure.message.contains(token_file.to_str().unwrap()));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_resolver_is_named() {
+    for (status, body) in [(200, "<html>"), (302, ""), (404, "not found")] {
+        let (address, server) = server(Manner::Answer(status, body.to_owned()));
+        let error = client(&[&address]).attach(LONG).unwrap_err();
+        assert_eq!(error.outcome, Outcome::Perhaps);
+        let message = error.to_string();
+        assert!(message.contains(&address) && message.contains(&status.to_string()), "{message}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_missing_token_is_named_and_nothing_is_sent() {
+    let (address, _server) = server(Manner::Silent);
+    let client = client(&[&address]);
+    let token_file = client.folder.path().join("token");
+    std::fs::remove_file(&token_file).unwrap();
+    let error = client.release(LONG).unwrap_err();
+    assert_eq!(error.outcome, Outcome::Nothing);
+    assert!(error.to_string().contains(token_file.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_missing_authority_is_named() {
+    let mut client = client(&["https://127.0.0.1:1"]);
+    client.resolver.access.ca_file = Some(client.folder.path().join("ca.pem"));
+    let error = client.release(LONG).unwrap_err().to_string();
+    assert!(error.contains("ca.pem"), "{error}");
+    client.resolver.access.ca_file = None;
+    let error = client.release(LONG).unwrap_err();
+    assert_eq!(error.outcome, Outcome::Nothing, "{error}");
+}
