@@ -8,6 +8,7 @@ else
 fi
 
 steps=0 expectations=0
+# shellcheck disable=SC2034 # the scene reads it
 began=$EPOCHREALTIME
 
 # milliseconds SINCE - since then, an earlier EPOCHREALTIME.
