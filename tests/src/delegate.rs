@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -109,13 +110,14 @@ impl Recorded {
 #[derive(Debug)]
 pub struct Delegates {
     folder: PathBuf,
+    forgotten: AtomicUsize,
 }
 
 impl Delegates {
     /// Makes the folder.
     pub fn new(folder: &Path) -> Self {
         fs::create_dir_all(folder.join("bin")).expect("a folder for delegates");
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), forgotten: AtomicUsize::new(0) }
     }
 
     /// What CNI_PATH holds.
@@ -160,9 +162,8 @@ impl Delegates {
     /// All calls so far, in order.
     pub fn all_calls(&self) -> Vec<Recorded> {
         let text = fs::read_to_string(log_file(&self.folder)).unwrap_or_default();
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("a whole line in the log of calls"))
-            .collect()
+        let lines = text.lines().skip(self.forgotten.load(Ordering::SeqCst));
+        lines.map(|line| serde_json::from_str(line).expect("a whole line in the log of calls")).collect()
     }
 
     /// The calls as `ADD first`, in order.
@@ -177,9 +178,10 @@ impl Delegates {
         calls.into_iter().next().expect("one call")
     }
 
-    /// Forgets the calls so far.
+    /// Forgets the calls so far. The delegates themselves don't: a script's second action stays its second.
     pub fn forget(&self) {
-        fs::write(log_file(&self.folder), "").expect("an empty log of calls");
+        let lines = fs::read_to_string(log_file(&self.folder)).unwrap_or_default().lines().count();
+        self.forgotten.store(lines, Ordering::SeqCst);
     }
 
     fn script(&self, name: &str) -> PathBuf {

@@ -112,7 +112,7 @@ impl Call {
 
     /// Dies when it passes this fault point for the `turn`-th time; the first is 1.
     pub fn fault_at(self, point: &str, turn: u32) -> Self {
-        self.fault(&format!("{point}:{turn}"))
+        if turn == 1 { self.fault(point) } else { self.fault(&format!("{point}:{turn}")) }
     }
 
     /// Any standard input.

@@ -74,7 +74,7 @@ fn between_any_two_versions_the_addresses_survive(
 #[rstest]
 #[case::v0_3_1("0.3.1", false)]
 #[case::v0_4_0("0.4.0", false)]
-#[case::v1_0_0("1.0.0", false)]
+#[case::v1_0_0("1.0.0", true)]
 #[case::v1_1_0("1.1.0", true)]
 fn what_an_older_version_does_not_have_is_dropped(#[case] caller: &str, #[case] kept: bool) {
     let host = Host::recorded();

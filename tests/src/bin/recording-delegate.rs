@@ -35,27 +35,33 @@ fn run() -> anyhow::Result<u8> {
         env: std::env::vars().collect(),
         stdin,
     };
-    let turn = record(&folder, &call)?;
     let script = std::fs::read_to_string(script_file(&folder, &name)).context("its script")?;
     let script: Script = serde_json::from_str(&script).context("its script")?;
     let actions = script.on.get(&call.command).map(Vec::as_slice).unwrap_or_default();
-    let action = actions.get(turn).or(actions.last()).cloned().unwrap_or(Action::Succeed);
+    let earlier = record(&folder, &call)?;
+    let action = match actions {
+        [] => Action::Succeed,
+        [only] => only.clone(),
+        [.., last] => {
+            let calls = earlier.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
+            let turn = calls.filter(|earlier| earlier.step() == call.step()).count();
+            actions.get(turn).unwrap_or(last).clone()
+        }
+    };
     act(action, &folder, &script, &call, &text)
 }
 
-/// Appends the call, under a lock; returns how many of its kind came before.
-fn record(folder: &Path, call: &Recorded) -> anyhow::Result<usize> {
+/// Appends the call, under a lock; returns what was written before.
+fn record(folder: &Path, call: &Recorded) -> anyhow::Result<String> {
     let path = log_file(folder);
     let log = File::options().create(true).read(true).append(true).open(&path).context("the log of calls")?;
     log.lock()?;
     let mut before = String::new();
     (&log).read_to_string(&mut before)?;
-    let earlier = before.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
-    let turn = earlier.filter(|earlier| earlier.step() == call.step()).count();
     let mut line = serde_json::to_string(call)?;
     line.push('\n');
     (&log).write_all(line.as_bytes())?;
-    Ok(turn)
+    Ok(before)
 }
 
 fn act(action: Action, folder: &Path, script: &Script, call: &Recorded, text: &str) -> anyhow::Result<u8> {
