@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use knap_api::{Network, NetworkClass};
 use serde_json::Value;
 
+use super::contents::{Contents, file_of};
 use super::{BrokenManifest, FILE_ANNOTATION, Manifest};
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError};
 
@@ -23,10 +24,6 @@ pub(super) struct Wanted {
 /// Each with the file that it is in.
 pub(super) type Objects<K> = BTreeMap<ObjectName, (String, K)>;
 
-/// What is in the store from files, by kind and name: the file.
-#[derive(Debug, Default)]
-pub(super) struct Owners(BTreeMap<(&'static str, ObjectName), String>);
-
 /// What an apply did, and what it has to come back for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -38,52 +35,17 @@ pub(super) struct Outcome {
     pub(super) refused: Vec<BrokenManifest>,
 }
 
-impl Owners {
-    /// Reads who owns what now.
-    pub(super) async fn read<S: Store>(store: &S) -> Result<Self, StoreError> {
-        let mut owners = Self::default();
-        owners.note::<S, Namespace>(store, "Namespace").await?;
-        owners.note::<S, Node>(store, "Node").await?;
-        owners.note::<S, NetworkClass>(store, "NetworkClass").await?;
-        owners.note::<S, Network>(store, "Network").await?;
-        Ok(owners)
-    }
-
-    async fn note<S: Store, K: Kind>(&mut self, store: &S, kind: &'static str) -> Result<(), StoreError> {
-        for object in store.list::<K>(&Labels::new()).await? {
-            if let Some(file) = file_of(&object) {
-                self.0.insert((kind, ObjectName::of(&object)), file.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn of(&self, manifest: &Manifest) -> Option<&str> {
-        self.0.get(&(manifest.kind(), manifest.name())).map(String::as_str)
-    }
-}
-
 impl Wanted {
-    /// Sorts out what the files say. An object that is in two files belongs to the one that it is served from, or
-    /// else to the first by name; the other is broken.
-    pub(super) fn new(files: BTreeMap<String, Result<Vec<Manifest>, String>>, owners: &Owners) -> Self {
-        let claims = claims(&files, owners);
-        let mut wanted = Self::default();
-        for (file, manifests) in files {
-            let taken = manifests.and_then(|manifests| match stolen(&file, &manifests, &claims) {
-                Some(reason) => Err(reason),
-                None => Ok(manifests),
-            });
-            match taken {
-                Ok(manifests) => manifests.into_iter().for_each(|manifest| wanted.add(&file, manifest)),
-                Err(reason) => wanted.broken.push(BrokenManifest { file, reason }),
-            }
+    pub(super) fn new(contents: Contents) -> Self {
+        let mut wanted = Self { broken: contents.broken, ..Self::default() };
+        for (file, manifest) in contents.manifests {
+            wanted.add(file, manifest);
         }
         wanted
     }
 
-    fn add(&mut self, file: &str, manifest: Manifest) {
-        let (file, name) = (file.to_owned(), manifest.name());
+    fn add(&mut self, file: String, manifest: Manifest) {
+        let name = manifest.name();
         match manifest {
             Manifest::Namespace(object) => drop(self.namespaces.insert(name, (file, *object))),
             Manifest::Node(object) => drop(self.nodes.insert(name, (file, *object))),
@@ -111,28 +73,6 @@ impl Wanted {
         run.clear("Namespace", &self.namespaces).await?;
         Ok(run.outcome)
     }
-}
-
-type Claims = BTreeMap<(&'static str, ObjectName), String>;
-
-fn claims(files: &BTreeMap<String, Result<Vec<Manifest>, String>>, owners: &Owners) -> Claims {
-    let mut claims = Claims::new();
-    for (file, manifests) in files {
-        for manifest in manifests.iter().flatten() {
-            let claim = (manifest.kind(), manifest.name());
-            if owners.of(manifest) == Some(file) || !claims.contains_key(&claim) {
-                claims.insert(claim, file.clone());
-            }
-        }
-    }
-    claims
-}
-
-fn stolen(file: &str, manifests: &[Manifest], claims: &Claims) -> Option<String> {
-    manifests.iter().find_map(|manifest| {
-        let owner = claims.get(&(manifest.kind(), manifest.name())).filter(|owner| *owner != file)?;
-        Some(format!("{} {} is in {owner} too: remove one of them", manifest.kind(), manifest.name()))
-    })
 }
 
 struct Run<'a, S> {
@@ -214,10 +154,6 @@ impl<S: Store> Run<'_, S> {
         }
         Ok(())
     }
-}
-
-fn file_of<K: Kind>(object: &K) -> Option<&str> {
-    object.meta().annotations.as_ref()?.get(FILE_ANNOTATION).map(String::as_str)
 }
 
 fn marked<K: Kind>(object: &K, file: &str) -> K {

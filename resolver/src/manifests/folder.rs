@@ -9,9 +9,10 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::apply::{Outcome, Owners, Wanted};
+use super::BrokenManifest;
+use super::apply::{Outcome, Wanted};
+use super::contents::{Contents, Owners};
 use super::scan::{self, Files};
-use super::{BrokenManifest, parse};
 use crate::store::{ObjectName, Store, StoreError};
 
 /// Files are read when nothing has happened for this long: an editor's save is several steps.
@@ -143,12 +144,8 @@ async fn apply<S: Store>(
     store: &S,
     orphans: &BTreeSet<(&'static str, ObjectName)>,
 ) -> Result<(Outcome, Vec<BrokenManifest>), StoreError> {
-    let parsed = files.iter().map(|(file, text)| {
-        let manifests = text.clone().and_then(|text| parse(&text).map_err(|error| error.to_string()));
-        (file.clone(), manifests)
-    });
     let owners = Owners::read(store).await?;
-    let wanted = Wanted::new(parsed.collect(), &owners);
+    let wanted = Wanted::new(Contents::of(files, &owners));
     let outcome = wanted.apply(store, orphans).await?;
     let mut broken = wanted.broken;
     broken.extend(outcome.refused.iter().cloned());

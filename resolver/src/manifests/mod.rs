@@ -4,6 +4,7 @@
 //! other files are followed on.
 
 mod apply;
+mod contents;
 mod document;
 mod folder;
 mod metadata;
@@ -14,6 +15,7 @@ mod tests;
 
 use std::fmt;
 
+pub use self::contents::Contents;
 pub use self::document::{Manifest, ManifestError, parse};
 pub use self::folder::{Folder, FolderError};
 pub use self::scan::is_manifest;

@@ -119,7 +119,8 @@ impl Database {
         let path = PathBuf::from("(in memory)");
         let mut builder = redb::Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        let file = builder.create_with_backend(InMemoryBackend::new()).map_err(|error| refusal(&path, error))?;
+        let file =
+            builder.create_with_backend(InMemoryBackend::new()).map_err(|error| refusal(&path, error))?;
         prepare(&path, &file)?;
         Ok(Self { path, file: RwLock::new(Some(file)) })
     }

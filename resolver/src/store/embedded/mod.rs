@@ -47,7 +47,8 @@ impl EmbeddedStore {
 
     /// A store that nothing is left of, to try things out in.
     pub fn in_memory() -> Result<Self, OpenError> {
-        Self::start(Database::in_memory()?).map_err(|source| OpenError::Io { path: "(in memory)".into(), source })
+        Self::start(Database::in_memory()?)
+            .map_err(|source| OpenError::Io { path: "(in memory)".into(), source })
     }
 
     fn start(database: Database) -> std::io::Result<Self> {

@@ -1,0 +1,157 @@
+//! `knap-resolver plan`: what Networks would become, and what they conflict with.
+//!
+//! No second opinion: the files are put into a store that lives in memory, and the same controller that serves
+//! Networks provisions them there. So what is planned is what `serve` does with these objects, given the same start.
+
+mod example;
+mod report;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::cli::{OutputFormat, PlanArgs};
+use crate::manifests::{Contents, FolderError, Manifest, ManifestError, parse};
+use crate::store::StoreError;
+use crate::store::embedded::OpenError;
+
+use self::report::Report;
+use self::world::World;
+
+/// Why nothing could be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file that is not there, or not readable.
+    #[error("can't read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that can't be understood.
+    #[error("{path}: {source}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it. Part of the message, where its place belongs.
+        source: Box<ManifestError>,
+    },
+    /// One object in two of the files.
+    #[error("{object} is in {first} and in {second}: remove one of them")]
+    Twice {
+        /// `Network shop/blue`.
+        object: String,
+        /// A file.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+    },
+    /// A file without anything to plan.
+    #[error("there is no Network and no NetworkClass in {files}")]
+    Nothing {
+        /// The files.
+        files: String,
+    },
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The store in memory.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store in memory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The controller did not come to an end with a Network.
+    #[error("Network {0} was not decided within a minute")]
+    Undecided(String),
+    /// Threads can't be made.
+    #[error("can't start the runtime")]
+    Runtime(#[source] io::Error),
+    /// The report can't be written as JSON.
+    #[error("can't write the plan as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What to print, and whether something is refused.
+#[derive(Debug)]
+pub struct Planned {
+    /// In the format that was asked for.
+    pub text: String,
+    /// Whether any Network or class of the files would not be served.
+    pub refused: bool,
+}
+
+/// Plans the Networks of the files. Changes nothing.
+pub fn run(args: &PlanArgs) -> Result<Planned, PlanError> {
+    let mut subjects = Subjects::default();
+    for path in &args.files {
+        subjects.read(path)?;
+    }
+    if !subjects.manifests.iter().any(|(_, manifest)| is_planned(manifest)) {
+        let files: Vec<_> = args.files.iter().map(|file| file.display().to_string()).collect();
+        return Err(PlanError::Nothing { files: files.join(", ") });
+    }
+    let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+    let context = match &args.manifests {
+        Some(folder) => Contents::read(folder, &files)?,
+        None => Contents::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let report =
+        runtime.map_err(PlanError::Runtime)?.block_on(plan(subjects, context, args.node.as_deref()))?;
+    let text = match args.output {
+        OutputFormat::Text => report.to_string(),
+        OutputFormat::Json => serde_json::to_string_pretty(&report)?,
+    };
+    Ok(Planned { text, refused: report.refused() })
+}
+
+async fn plan(subjects: Subjects, context: Contents, node: Option<&str>) -> Result<Report, PlanError> {
+    let changed: BTreeSet<_> = subjects.manifests.iter().map(|(_, manifest)| key(manifest)).collect();
+    let others = context.manifests.into_iter().map(|(_, manifest)| manifest);
+    let others: Vec<_> = others.filter(|manifest| !changed.contains(&key(manifest))).collect();
+    let subjects: Vec<_> = subjects.manifests.into_iter().map(|(_, manifest)| manifest).collect();
+    let world = World::of(&others, &subjects).await?;
+    world.report(&subjects, context.broken, node).await
+}
+
+fn key(manifest: &Manifest) -> (&'static str, crate::store::ObjectName) {
+    (manifest.kind(), manifest.name())
+}
+
+const fn is_planned(manifest: &Manifest) -> bool {
+    matches!(manifest, Manifest::Network(_) | Manifest::NetworkClass(_))
+}
+
+/// What is to be planned, with the files that it is in.
+#[derive(Default)]
+struct Subjects {
+    manifests: Vec<(PathBuf, Manifest)>,
+}
+
+impl Subjects {
+    fn read(&mut self, path: &Path) -> Result<(), PlanError> {
+        let text = if path == Path::new("-") {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).map(|_| text)
+        } else {
+            std::fs::read_to_string(path)
+        };
+        let text = text.map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
+        let manifests = parse(&text)
+            .map_err(|source| PlanError::Manifest { path: path.to_owned(), source: Box::new(source) })?;
+        for manifest in manifests {
+            if let Some((first, _)) = self.manifests.iter().find(|(_, other)| key(other) == key(&manifest)) {
+                let object = format!("{} {}", manifest.kind(), manifest.name());
+                return Err(PlanError::Twice { object, first: first.clone(), second: path.to_owned() });
+            }
+            self.manifests.push((path.to_owned(), manifest));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! A resolver's store and controller, in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use knap_api::{Network, NetworkClass};
+use knap_core::NodeFacts;
+use kube::ResourceExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::PlanError;
+use super::example::Example;
+use super::report::{ClassPlan, NetworkPlan, Report};
+use crate::manifests::{BrokenManifest, Manifest};
+use crate::provision::{Provisioner, READY, Rules, built_in_by_name, condition};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::{Labels, ObjectName, Store};
+use crate::translate;
+use crate::view::View;
+
+/// How long the controller may take for one Network.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look whether it is done.
+const LOOK: Duration = Duration::from_millis(1);
+/// The node of an example where no node is known.
+const EXAMPLE_NODE: &str = "example-node";
+
+pub(super) struct World {
+    store: EmbeddedStore,
+    view: Arc<View>,
+    _tasks: JoinSet<()>,
+}
+
+impl World {
+    /// Provisions the others first, since they were there first, then the subjects in their order.
+    pub(super) async fn of(others: &[Manifest], subjects: &[Manifest]) -> Result<Self, PlanError> {
+        let store = EmbeddedStore::in_memory()?;
+        let all = || others.iter().chain(subjects);
+        for manifest in all() {
+            match manifest {
+                Manifest::Namespace(object) => drop(store.create(object.as_ref()).await?),
+                Manifest::Node(object) => drop(store.create(object.as_ref()).await?),
+                Manifest::NetworkClass(object) => drop(store.create(object.as_ref()).await?),
+                Manifest::Network(_) => {}
+            }
+        }
+        let (changes, told) = mpsc::unbounded_channel();
+        let (view, mut tasks) = View::follow(&store, changes);
+        let (first_pass, _) = oneshot::channel();
+        // As `serve` does it: without Kubernetes there is nobody to keep an address for.
+        let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+        tasks.spawn(provisioner.run(told, first_pass));
+        view.current().await;
+        let world = Self { store, view, _tasks: tasks };
+        for manifest in all() {
+            if let Manifest::Network(network) = manifest {
+                world.store.create(network.as_ref()).await?;
+                world.decided(&ObjectName::of(network.as_ref())).await?;
+            }
+        }
+        Ok(world)
+    }
+
+    /// Waits until the controller has said what becomes of a Network.
+    async fn decided(&self, name: &ObjectName) -> Result<(), PlanError> {
+        let decided = async {
+            loop {
+                let network = self.store.get::<Network>(name).await?;
+                if network.is_none_or(|network| condition(&network, READY).is_some()) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE, decided).await.unwrap_or_else(|_| Err(PlanError::Undecided(name.to_string())))
+    }
+
+    /// What became of the subjects.
+    pub(super) async fn report(
+        &self,
+        subjects: &[Manifest],
+        broken: Vec<BrokenManifest>,
+        node: Option<&str>,
+    ) -> Result<Report, PlanError> {
+        let mut report = Report::default();
+        report.broken_manifests.extend(broken);
+        let node = self.node(node).await?;
+        for manifest in subjects {
+            match manifest {
+                Manifest::NetworkClass(class) => report.classes.push(ClassPlan::of(class)),
+                Manifest::Network(network) => {
+                    let name = ObjectName::of(network.as_ref());
+                    if let Some(network) = self.store.get::<Network>(&name).await? {
+                        report.networks.push(self.network(&network, &node).await?);
+                    }
+                }
+                Manifest::Namespace(_) | Manifest::Node(_) => {}
+            }
+        }
+        Ok(report)
+    }
+
+    /// The node asked for, or the first that is known, or one that nothing is known of.
+    async fn node(&self, name: Option<&str>) -> Result<NodeFacts, PlanError> {
+        let nodes = self.store.list::<Node>(&Labels::new()).await?;
+        let first = nodes.first().map(ResourceExt::name_any);
+        let name = name.map(str::to_owned).or(first).unwrap_or_else(|| EXAMPLE_NODE.to_owned());
+        let labels = self.view.node_labels(&name).map(|labels| labels.as_ref().clone());
+        Ok(NodeFacts { name, labels })
+    }
+
+    async fn network(&self, network: &Network, node: &NodeFacts) -> Result<NetworkPlan, PlanError> {
+        let mut plan = NetworkPlan::of(network);
+        let Some(class) = plan.class.clone() else { return Ok(plan) };
+        let found = self.store.get::<NetworkClass>(&ObjectName::cluster(class.as_str())).await?;
+        plan.built_in = found.is_none();
+        let class = match found {
+            Some(class) => translate::class(&class).ok(),
+            None => built_in_by_name(&class),
+        };
+        if let Some(class) = class.filter(|_| plan.refused.is_none()) {
+            plan.fabric = Some(class.fabric.clone());
+            plan.example = Some(Example::of(network, &class, node));
+        }
+        Ok(plan)
+    }
+}
