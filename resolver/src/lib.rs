@@ -1,3 +1,13 @@
 //! Knap's operator and HTTP service: decides what each attachment gets, and remembers it.
 
+pub mod attach;
+pub mod cli;
+pub mod command;
+mod decision;
+pub mod fault;
+pub mod http;
+pub mod manifests;
+pub mod provision;
 pub mod store;
+pub mod translate;
+pub mod view;

@@ -1,0 +1,196 @@
+//! PUT: one attachment, from the question to the answer.
+
+use std::sync::Arc;
+
+use knap_api::{Network, NetworkLease};
+use knap_core::{Attachment, LeaseFacts, Mac, may_attach};
+use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkName};
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::lease::Asker;
+use super::make::Made;
+use super::placement::{Placement, PlacementError};
+use super::prepared::Prepared;
+use super::refusal::Refusal;
+use super::wishes::Wishes;
+use super::{Attacher, LONGEST_DEADLINE};
+use crate::decision::DecisionId;
+use crate::fault;
+use crate::store::{ObjectName, Store};
+
+/// One question, with all that its answer depends on.
+pub(super) struct Question<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) placement: &'a Placement,
+    pub(super) asker: Asker<'a>,
+    pub(super) request: &'a AttachRequest,
+    /// No create starts after this.
+    pub(super) deadline: Instant,
+}
+
+impl<S: Store> Attacher<S> {
+    /// Makes an attachment, or finds the one that this attempt made before.
+    ///
+    /// Dropping the future is safe at any point: what was made by then goes with the DELETE of the same attempt.
+    pub async fn attach(
+        &self,
+        id: &DecisionId,
+        asker: Asker<'_>,
+        request: &AttachRequest,
+    ) -> Result<AttachReply, Refusal> {
+        fault::point("attach-received");
+        let began = Instant::now();
+        let wait = std::time::Duration::from_secs(request.deadline_seconds.into()).min(LONGEST_DEADLINE);
+        let deadline = began + wait;
+        let answer = tokio::time::timeout_at(deadline, self.answer(id, asker, request, deadline)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Refusal::Deadline(request.network.clone())));
+        log(id, asker, request, &answer, began);
+        fault::point("attach-checked");
+        answer
+    }
+
+    async fn answer(
+        &self,
+        id: &DecisionId,
+        asker: Asker<'_>,
+        request: &AttachRequest,
+        deadline: Instant,
+    ) -> Result<AttachReply, Refusal> {
+        self.refuse_released(request)?;
+        let network = self.network(&request.network).await?;
+        let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
+        self.permit(&prepared, request)?;
+        let placement = placement_of(&prepared, request)?;
+        let question = Question { prepared: &prepared, placement: &placement, asker, request, deadline };
+        let made = self.make(&question).await?;
+        fault::point("attach-created");
+        if let Err(refusal) = self.settle(&question).await {
+            self.withdraw(made).await;
+            return Err(refusal);
+        }
+        reply(id, &question, &made)
+    }
+
+    /// The Network: from the view, or read where the view has none.
+    async fn network(&self, name: &NetworkName) -> Result<Arc<Network>, Refusal> {
+        if let Some(network) = self.view.network(name) {
+            return Ok(network);
+        }
+        let object = ObjectName::namespaced(name.namespace(), name.name());
+        let network = self.store.get::<Network>(&object).await?;
+        network.map(Arc::new).ok_or_else(|| Refusal::UnknownNetwork(name.clone()))
+    }
+
+    fn permit(&self, prepared: &Prepared, request: &AttachRequest) -> Result<(), Refusal> {
+        let namespace = pod_namespace(request);
+        let labels = self.view.namespace_labels(namespace);
+        may_attach(&prepared.intent, &prepared.class, namespace, labels.as_deref())?;
+        Ok(())
+    }
+
+    fn refuse_released(&self, request: &AttachRequest) -> Result<(), Refusal> {
+        if self.released.contains(&request.attempt) {
+            return Err(Refusal::Released(request.attempt.clone()));
+        }
+        Ok(())
+    }
+
+    /// What must hold after the leases are there, for a release or a removal may have come in between.
+    async fn settle(&self, question: &Question<'_>) -> Result<(), Refusal> {
+        let prepared = question.prepared;
+        let look = self.gates.check(&self.store, &prepared.uid, &prepared.reservations).await;
+        look.map_err(|source| Refusal::Closed { network: prepared.name.clone(), source })?;
+        self.refuse_released(question.request)
+    }
+}
+
+/// The namespace that an attachment counts for: the pod's, or where there is none the Network's.
+pub(super) fn pod_namespace(request: &AttachRequest) -> &str {
+    request.pod.as_ref().map_or_else(|| request.network.namespace(), |pod| &pod.namespace)
+}
+
+fn placement_of(prepared: &Prepared, request: &AttachRequest) -> Result<Placement, Refusal> {
+    let network = || prepared.name.clone();
+    let wishes = Wishes::of(request)
+        .map_err(|source| Refusal::Wish { network: network(), source: Box::new(source) })?;
+    Placement::of(&wishes, &prepared.layout, prepared.mac_code, prepared.plan.mac).map_err(
+        |error| match error {
+            PlacementError::Wish(source) => Refusal::Wish { network: network(), source: Box::new(source) },
+            PlacementError::Address(source) => {
+                Refusal::Address { network: network(), source: Box::new(source) }
+            }
+        },
+    )
+}
+
+/// The answer, from the leases as they are in the store: the same however often the question is asked.
+fn reply(id: &DecisionId, question: &Question<'_>, made: &Made) -> Result<AttachReply, Refusal> {
+    let unusable = |reason: String| Refusal::Answer { network: question.prepared.name.clone(), reason };
+    let facts = facts_of(made.leases()).map_err(unusable)?;
+    let Attachment { plugins, host_links, mtu } = question.configs(&made.node, &facts)?;
+    let host_links =
+        host_links.into_iter().map(|link| host_link(link).map_err(unusable)).collect::<Result<_, _>>()?;
+    Ok(AttachReply {
+        id: id.to_string(),
+        leases: made.leases().map(ResourceExt::name_any).collect(),
+        plugins,
+        host_links,
+        addresses: facts.addresses,
+        mac: facts.mac.map(|mac| mac.to_string()),
+        mtu,
+    })
+}
+
+fn facts_of<'a>(leases: impl Iterator<Item = &'a NetworkLease>) -> Result<LeaseFacts, String> {
+    let mut facts = LeaseFacts::default();
+    for lease in leases {
+        for address in &lease.spec.addresses {
+            let address =
+                address.parse().map_err(|_| format!("lease {} has address {address:?}", lease.name_any()))?;
+            facts.addresses.push(address);
+        }
+        if let (None, Some(mac)) = (facts.mac, &lease.spec.mac) {
+            let mac: Mac = mac.parse().map_err(|_| format!("lease {} has MAC {mac:?}", lease.name_any()))?;
+            facts.mac = Some(mac);
+        }
+    }
+    facts.addresses.sort_by_key(ipnetwork::IpNetwork::is_ipv6);
+    Ok(facts)
+}
+
+fn host_link(link: knap_core::HostLink) -> Result<HostLink, String> {
+    let name = |name: String| name.parse().map_err(|error: knap_protocol::InvalidName| error.to_string());
+    Ok(HostLink {
+        kind: match link.kind {
+            knap_core::HostLinkKind::Bridge => HostLinkKind::Bridge,
+        },
+        name: name(link.name)?,
+        owner: link.owner,
+        mtu: link.mtu,
+        uplink: link.uplink.map(name).transpose()?,
+    })
+}
+
+fn log(
+    id: &DecisionId,
+    asker: Asker<'_>,
+    request: &AttachRequest,
+    answer: &Result<AttachReply, Refusal>,
+    began: Instant,
+) {
+    let (node, container, ifname) = (asker.node, &asker.key.container_id, &asker.key.ifname);
+    let pod = request.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name)).unwrap_or_default();
+    let (network, attempt) = (&request.network, &request.attempt);
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    match answer {
+        Ok(reply) => {
+            let leases = reply.leases.join(",");
+            tracing::info!(%id, %network, leases, %node, %container, %ifname, %attempt, pod, micros, "attached");
+        }
+        Err(refusal) => {
+            let status = refusal.kind().status();
+            tracing::warn!(%id, %network, status, %refusal, %node, %container, %ifname, %attempt, pod, micros, "refused");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Attachments: made, released, and compared with what nodes hold.
+//!
+//! Any number of replicas serve at once. The view proposes; a create decides; a consistent look afterwards shows that the
+//! Network may still be served (design: the one rule for everything scarce).
+
+mod answer;
+mod coalesced;
+mod extra;
+mod gate;
+mod lease;
+mod make;
+mod placement;
+mod prepared;
+mod quota;
+mod reconcile;
+mod refusal;
+mod release;
+mod released;
+mod wishes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use knap_api::NetworkLease;
+use knap_protocol::NetworkName;
+
+pub use gate::Closed;
+pub use lease::Asker;
+pub use refusal::Refusal;
+pub use wishes::WishError;
+
+use crate::store::{Store, StoreError};
+use crate::view::View;
+use coalesced::Coalesced;
+use gate::Gates;
+use prepared::Preparations;
+use quota::Pending;
+use released::Released;
+
+/// The longest that a caller may wait for an attachment.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a released attempt is remembered: longer than any PUT of it may be under way.
+const REMEMBER_RELEASED: Duration = Duration::from_secs(60);
+
+/// Leases of a namespace as a consistent list shows them, shared by all who wait for it.
+type Listed = Result<Arc<[NetworkLease]>, Arc<StoreError>>;
+
+/// Serves attachments from a store and the picture of it.
+pub struct Attacher<S> {
+    store: S,
+    view: Arc<View>,
+    preparations: Preparations,
+    gates: Gates,
+    released: Released,
+    pending: Pending,
+    lists: parking_lot::Mutex<std::collections::HashMap<NetworkName, Coalesced<Listed>>>,
+}
+
+impl<S: Store> Attacher<S> {
+    /// Serves from this store. The view must be current before the first attachment.
+    pub fn new(store: S, view: Arc<View>) -> Self {
+        Self {
+            store,
+            view,
+            preparations: Preparations::default(),
+            gates: Gates::default(),
+            released: Released::new(REMEMBER_RELEASED),
+            pending: Pending::default(),
+            lists: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// Forgets what was kept for Networks that are gone. To be called now and then.
+    pub fn tidy(&self) {
+        let networks = self.view.networks.all();
+        let uids: std::collections::HashSet<&str> =
+            networks.iter().filter_map(|network| network.metadata.uid.as_deref()).collect();
+        self.gates.retain(|uid| uids.contains(uid));
+        self.lists.lock().retain(|name, _| self.view.network(name).is_some());
+        for name in self.preparations.names() {
+            if self.view.network(&name).is_none() {
+                self.preparations.forget(&name);
+                self.view.leases.withdraw_offer(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A Network made ready to serve: everything that attachments have in common, worked out once per version of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use knap_api::{NETWORK_UID_LABEL, Network, NetworkClass, Reservation};
+use knap_core::{Class, Grant, Layout, MacCode, NetworkIntent, Plan, Provider, provider};
+use knap_protocol::NetworkName;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+
+use super::refusal::Refusal;
+use crate::provision::{Granted, READY, Thing, built_in_by_name, condition, is_ready};
+use crate::store::{Labels, ObjectName, Store};
+use crate::translate;
+use crate::view::View;
+
+/// One version of a Network, ready to serve.
+pub(super) struct Prepared {
+    pub(super) name: NetworkName,
+    pub(super) uid: String,
+    pub(super) intent: NetworkIntent,
+    pub(super) class: Class,
+    pub(super) provider: &'static dyn Provider,
+    pub(super) plan: Plan,
+    pub(super) layout: Layout,
+    pub(super) mac_code: MacCode,
+    /// Names of the Reservations that it is served from.
+    pub(super) reservations: Arc<[String]>,
+    version: Version,
+}
+
+/// What a preparation was made of: resourceVersions of the Network and of its class.
+type Version = (Option<String>, Option<String>);
+
+impl Prepared {
+    /// Within what a requested MAC address must be unique: the broadcast domain.
+    pub(super) fn segment(&self) -> String {
+        let (segment, fabric) = (&self.plan.segment, &self.class.fabric);
+        match (segment.vlan, segment.vni) {
+            (Some(vlan), _) => format!("vlan-{fabric}-{vlan}"),
+            (None, Some(vni)) => format!("vni-{vni}"),
+            (None, None) if segment.bridge.is_some() && self.plan.uplinks.is_empty() => {
+                format!("network-{}", self.mac_code)
+            }
+            (None, None) => format!("fabric-{fabric}"),
+        }
+    }
+}
+
+/// Preparations, kept until the Network or its class changes.
+#[derive(Default)]
+pub(super) struct Preparations {
+    kept: Mutex<HashMap<NetworkName, Arc<Prepared>>>,
+}
+
+impl Preparations {
+    /// The Network as it is to be served now.
+    pub(super) async fn get<S: Store>(
+        &self,
+        store: &S,
+        view: &View,
+        network: &Network,
+        name: &NetworkName,
+    ) -> Result<Arc<Prepared>, Refusal> {
+        refuse_unready(network, name)?;
+        let class_name = network.status.as_ref().and_then(|status| status.class.clone()).unwrap_or_default();
+        let class = view.classes.get(&ObjectName::cluster(class_name.as_str()));
+        let version = (network.resource_version(), class.as_ref().and_then(|class| class.resource_version()));
+        let kept = self.kept.lock().get(name).cloned();
+        if let Some(kept) = kept.filter(|kept| kept.version == version) {
+            return Ok(kept);
+        }
+        let prepared = Arc::new(prepare(store, view, network, name, class.as_deref(), version).await?);
+        view.leases.offer(name, prepared.layout.usable_slots());
+        self.kept.lock().insert(name.clone(), Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// Networks that preparations are kept for.
+    pub(super) fn names(&self) -> Vec<NetworkName> {
+        self.kept.lock().keys().cloned().collect()
+    }
+
+    /// Forgets a Network that is gone.
+    pub(super) fn forget(&self, name: &NetworkName) {
+        self.kept.lock().remove(name);
+    }
+}
+
+fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> {
+    let not_ready = |reason: String| Err(Refusal::NotReady { network: name.clone(), reason });
+    if network.metadata.deletion_timestamp.is_some() {
+        return not_ready("it is being deleted".to_owned());
+    }
+    match condition(network, READY) {
+        _ if is_ready(network) => Ok(()),
+        Some(ready) if ready.observed_generation == network.metadata.generation => {
+            not_ready(ready.message.clone())
+        }
+        _ => not_ready("it is being provisioned; try again".to_owned()),
+    }
+}
+
+async fn prepare<S: Store>(
+    store: &S,
+    view: &View,
+    network: &Network,
+    name: &NetworkName,
+    class: Option<&NetworkClass>,
+    version: Version,
+) -> Result<Prepared, Refusal> {
+    let not_ready = |reason: String| Refusal::NotReady { network: name.clone(), reason };
+    let intent = translate::network(network).map_err(|error| not_ready(error.to_string()))?;
+    let granted = Granted::of(network).map_err(|error| not_ready(error.to_string()))?;
+    let class_name = granted.class.clone().unwrap_or_default();
+    let class = match class {
+        Some(class) => translate::class(class).map_err(|error| not_ready(error.to_string()))?,
+        None => built_in_by_name(&class_name)
+            .ok_or_else(|| not_ready(format!("its NetworkClass {class_name:?} does not exist")))?,
+    };
+    let provider = provider::provider(&class.provider)
+        .ok_or_else(|| not_ready(format!("its provider {:?} does not exist", class.provider)))?;
+    let mac_code =
+        granted.mac_code.ok_or_else(|| not_ready("it is being provisioned; try again".to_owned()))?;
+    let layout = if granted.subnets.is_empty() {
+        Layout::without_addresses()
+    } else {
+        Layout::new(granted.subnets.clone(), intent.reserved.clone())
+            .map_err(|error| not_ready(error.to_string()))?
+    };
+    let grant = Grant { mac_code, vlan: granted.vlan, vni: granted.vni, layout: layout.clone() };
+    let plan = provider.plan(&intent, &class, &grant).map_err(|error| not_ready(error.to_string()))?;
+    let reservations = reservations(store, view, &intent.owner.uid, &granted).await?;
+    let reservations = reservations
+        .ok_or_else(|| not_ready("what it had reserved is gone; it is being provisioned again".to_owned()))?;
+    Ok(Prepared {
+        name: name.clone(),
+        uid: intent.owner.uid.clone(),
+        intent,
+        class,
+        provider,
+        plan,
+        layout,
+        mac_code,
+        reservations,
+        version,
+    })
+}
+
+/// Names of the Reservations that hold what was granted; none if some are missing, even by a consistent list.
+async fn reservations<S: Store>(
+    store: &S,
+    view: &View,
+    uid: &str,
+    granted: &Granted,
+) -> Result<Option<Arc<[String]>>, Refusal> {
+    let known = view.reservations.all();
+    let known = known.iter().map(|reservation| &**reservation).filter(|known| known.spec.network.uid == uid);
+    if let Some(names) = names_of(known, granted) {
+        return Ok(Some(names));
+    }
+    let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
+    let listed = store.list::<Reservation>(&labels).await?;
+    Ok(names_of(listed.iter(), granted))
+}
+
+fn names_of<'a>(known: impl Iterator<Item = &'a Reservation>, granted: &Granted) -> Option<Arc<[String]>> {
+    let known: Vec<(Thing, String)> = known.map(|known| (Thing::of(known), known.name_any())).collect();
+    let name = |wanted: &dyn Fn(&Thing) -> bool| {
+        known.iter().find(|(thing, _)| wanted(thing)).map(|(_, name)| name.clone())
+    };
+    let mut names = Vec::new();
+    if let Some(code) = granted.mac_code {
+        names.push(name(&|thing| *thing == Thing::MacCode(code))?);
+    }
+    if let Some(vlan) = granted.vlan {
+        names.push(name(&|thing| matches!(thing, Thing::Vlan(_, held) if *held == vlan))?);
+    }
+    if let Some(vni) = granted.vni {
+        names.push(name(&|thing| *thing == Thing::Vni(vni))?);
+    }
+    for subnet in &granted.subnets {
+        names.push(name(&|thing| matches!(thing, Thing::Subnet(_, cidr) if *cidr == subnet.cidr))?);
+    }
+    Some(names.into())
+}

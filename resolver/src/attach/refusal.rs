@@ -1,0 +1,163 @@
+//! Why an attachment is not served, and as what problem the caller hears of it.
+
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use knap_core::{NotPermitted, OverQuota, ProviderError, SlotError};
+use knap_protocol::{Attempt, NetworkName, NodeName, ProblemKind};
+
+use super::gate::Closed;
+use super::wishes::WishError;
+use crate::store::StoreError;
+
+/// Why an attachment, or its release, is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// No such Network.
+    #[error(
+        "Network {0} does not exist: create it, or correct the name in the pod's annotation or the CNI configuration"
+    )]
+    UnknownNetwork(NetworkName),
+    /// The Network can't serve now; its condition says why.
+    #[error("Network {network} is not ready: {reason}")]
+    NotReady {
+        /// The Network.
+        network: NetworkName,
+        /// The condition's message.
+        reason: String,
+    },
+    /// The pod's namespace may not use it.
+    #[error(transparent)]
+    NotPermitted(Box<NotPermitted>),
+    /// The pod's namespace has enough.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
+    /// The request asks in a form that can't be read.
+    #[error("the request for Network {network} can't be honoured: {source}")]
+    Wish {
+        /// The Network.
+        network: NetworkName,
+        /// What is wrong with it.
+        source: Box<WishError>,
+    },
+    /// The request asks for an address that nobody gets.
+    #[error("the request for Network {network} can't be honoured: {source}")]
+    Address {
+        /// The Network.
+        network: NetworkName,
+        /// What is wrong with it.
+        source: Box<SlotError>,
+    },
+    /// The request asks for what somebody else has.
+    #[error(
+        "{what} of Network {network} is taken by {holder}: request another, or wait until it is released"
+    )]
+    Taken {
+        /// The Network.
+        network: NetworkName,
+        /// The address, MAC or lease.
+        what: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// The leases to assert again are not this Network's.
+    #[error("lease {lease} is not one of Network {network}, or does not stand for the addresses asked for")]
+    ForeignLease {
+        /// The Network.
+        network: NetworkName,
+        /// What was named.
+        lease: String,
+    },
+    /// The provider can't serve this node.
+    #[error("Network {network} can't be served on node {node}: {source}")]
+    Provider {
+        /// The Network.
+        network: NetworkName,
+        /// The node.
+        node: NodeName,
+        /// What its provider says.
+        source: Box<ProviderError>,
+    },
+    /// Every slot has a lease.
+    #[error(
+        "Network {network} has no free address left ({capacity} in use or reserved): remove attachments, \
+         or add a subnet to the Network"
+    )]
+    Full {
+        /// The Network.
+        network: NetworkName,
+        /// How many attachments it can have.
+        capacity: u32,
+    },
+    /// What the Network is served from is not in order.
+    #[error("Network {network} is not served at the moment: {source}")]
+    Closed {
+        /// The Network.
+        network: NetworkName,
+        /// What is not in order.
+        source: Closed,
+    },
+    /// The attachment was released before it was made.
+    #[error("attempt {0} has been released already: nothing is attached")]
+    Released(Attempt),
+    /// Too late.
+    #[error("the attachment to Network {0} could not be made within the request's deadline: try again")]
+    Deadline(NetworkName),
+    /// The store did not do its part.
+    #[error("the resolver's store did not answer as it should: {}", chain(.0))]
+    Store(Arc<StoreError>),
+    /// What the provider made can't be passed on.
+    #[error("Network {network}: what its provider made can't be passed on: {reason}")]
+    Answer {
+        /// The Network.
+        network: NetworkName,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// The kind of problem that the caller is told of.
+    pub const fn kind(&self) -> ProblemKind {
+        match self {
+            Self::UnknownNetwork(_) => ProblemKind::UnknownNetwork,
+            Self::NotReady { .. } => ProblemKind::NotReady,
+            Self::NotPermitted(_) => ProblemKind::NotPermitted,
+            Self::OverQuota(_) => ProblemKind::OverQuota,
+            Self::Wish { .. } | Self::Address { .. } | Self::Provider { .. } => ProblemKind::Unprocessable,
+            Self::Taken { .. } | Self::ForeignLease { .. } | Self::Released(_) => ProblemKind::Taken,
+            Self::Full { .. } => ProblemKind::Full,
+            Self::Closed { .. } | Self::Deadline(_) | Self::Store(_) => ProblemKind::Unavailable,
+            Self::Answer { .. } => ProblemKind::Internal,
+        }
+    }
+}
+
+impl From<NotPermitted> for Refusal {
+    fn from(error: NotPermitted) -> Self {
+        Self::NotPermitted(Box::new(error))
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// An error with its causes, since the problem document has one text only.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Addresses as the middle of a message.
+pub(super) fn list(addresses: &[IpNetwork]) -> String {
+    addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" and ")
+}

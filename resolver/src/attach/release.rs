@@ -1,0 +1,114 @@
+//! DELETE: what an attempt holds is freed, and nothing else. The lease's content decides whose it is, preconditions
+//! decide that it is still that.
+
+use std::collections::BTreeSet;
+
+use knap_api::NetworkLease;
+use knap_protocol::Attempt;
+use kube::ResourceExt;
+
+use super::Attacher;
+use super::lease::Asker;
+use super::refusal::Refusal;
+use crate::decision::DecisionId;
+use crate::fault;
+use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+
+impl<S: Store> Attacher<S> {
+    /// Frees the leases of an attempt; done already is done. Durable when it returns.
+    ///
+    /// Where the caller knows its leases they are named, and nothing is searched for. An attempt that never got its
+    /// answer does not: then all leases of the holder are listed.
+    pub async fn release(
+        &self,
+        id: &DecisionId,
+        asker: Asker<'_>,
+        attempt: &Attempt,
+        leases: &[String],
+    ) -> Result<(), Refusal> {
+        fault::point("release-received");
+        // Before the search: a PUT that makes its lease after it finds the attempt here.
+        self.released.remember(attempt);
+        let mut freed = Vec::new();
+        let outcome = self.free(asker, attempt, leases, &mut freed).await;
+        let (node, container, ifname) = (asker.node, &asker.key.container_id, &asker.key.ifname);
+        let freed = freed.join(",");
+        match &outcome {
+            Ok(()) => tracing::info!(%id, leases = freed, %node, %container, %ifname, %attempt, "released"),
+            Err(refusal) => {
+                tracing::warn!(%id, %refusal, leases = freed, %node, %container, %ifname, %attempt, "can't release");
+            }
+        }
+        fault::point("release-deleted");
+        outcome
+    }
+
+    async fn free(
+        &self,
+        asker: Asker<'_>,
+        attempt: &Attempt,
+        leases: &[String],
+        freed: &mut Vec<String>,
+    ) -> Result<(), Refusal> {
+        let mut names: BTreeSet<String> = leases.iter().cloned().collect();
+        let known = self.view.leases.of_holder(asker.hash(), Some(attempt.as_str()));
+        names.extend(known.iter().map(crate::view::LeaseRef::name));
+        let mut outcome = Ok(());
+        for name in names {
+            match self.free_lease(asker, attempt, &name).await {
+                Ok(true) => freed.push(name),
+                Ok(false) => {}
+                // The others are freed all the same.
+                Err(error) => outcome = outcome.and(Err(error.into())),
+            }
+        }
+        if leases.is_empty() {
+            let labels = Labels::from([(asker.hash().label(), None)]);
+            for lease in self.store.list::<NetworkLease>(&labels).await? {
+                let name = lease.name_any();
+                match self.free_lease(asker, attempt, &name).await {
+                    Ok(true) => freed.push(name),
+                    Ok(false) => {}
+                    Err(error) => outcome = outcome.and(Err(error.into())),
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Frees one lease if the attempt holds it. False if it does not.
+    async fn free_lease(&self, asker: Asker<'_>, attempt: &Attempt, name: &str) -> Result<bool, StoreError> {
+        loop {
+            let lease = self.store.get::<NetworkLease>(&ObjectName::cluster(name)).await?;
+            let Some(lease) = lease else { return Ok(false) };
+            if !lease.spec.holders.iter().any(|holder| asker.is(holder, attempt)) {
+                return Ok(false);
+            }
+            match self.let_go(asker, attempt, &lease).await {
+                Ok(()) => return Ok(true),
+                // It was written between the two; the new content decides.
+                Err(StoreError::Changed { .. }) => {}
+                Err(StoreError::NotFound { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The lease ends with its last holder, unless a claim keeps it.
+    async fn let_go(
+        &self,
+        asker: Asker<'_>,
+        attempt: &Attempt,
+        lease: &NetworkLease,
+    ) -> Result<(), StoreError> {
+        if lease.spec.holders.len() == 1 && lease.spec.claim.is_none() {
+            return self.delete(lease, &Preconditions::unchanged(lease)).await;
+        }
+        let mut kept = lease.clone();
+        kept.spec.holders.retain(|holder| !asker.is(holder, attempt));
+        kept.labels_mut().remove(&asker.hash().label());
+        let kept = self.store.update(&kept).await?;
+        self.view.leases.insert(&kept);
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! The subcommands, one file each.
+
+pub mod crds;
+pub mod plan;
+pub mod serve;
+pub mod version;

@@ -1,0 +1,78 @@
+//! PUT, DELETE and reconcile: the plugin's three questions.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use knap_protocol::{
+    AttachReply, AttachRequest, Attempt, InvalidName, NodeName, ProblemKind, ReconcileReply, ReconcileRequest,
+};
+use serde::Deserialize;
+
+use super::Service;
+use super::extract::{Body, OnNode, Parameters, Segments};
+use super::problem::Failure;
+use crate::attach::{Asker, Refusal};
+use crate::decision::DecisionId;
+use crate::store::Store;
+
+/// More leases than any attachment has.
+const MOST_LEASES: usize = 16;
+
+pub(super) async fn attach<S: Store>(
+    State(service): State<Arc<Service<S>>>,
+    OnNode { node, key }: OnNode,
+    Body(request): Body<AttachRequest>,
+) -> Result<Json<AttachReply>, Failure> {
+    let id = DecisionId::next();
+    let asker = Asker { node: &node, key: &key };
+    service.attacher.attach(&id, asker, &request).await.map(Json).map_err(|refusal| failure(&id, &refusal))
+}
+
+/// What makes a DELETE safe: whose lease it is, and its name where it is known.
+#[derive(Debug, Deserialize)]
+pub(super) struct ReleaseParameters {
+    attempt: String,
+    /// Comma-separated.
+    #[serde(default)]
+    lease: String,
+}
+
+pub(super) async fn release<S: Store>(
+    State(service): State<Arc<Service<S>>>,
+    OnNode { node, key }: OnNode,
+    Parameters(parameters): Parameters<ReleaseParameters>,
+) -> Result<StatusCode, Failure> {
+    let attempt: Attempt =
+        parameters.attempt.parse().map_err(|error: InvalidName| bad_request(error.to_string()))?;
+    let names = parameters.lease.split(',').filter(|name| !name.is_empty());
+    let leases: Vec<String> = names.map(str::to_owned).collect();
+    if leases.len() > MOST_LEASES {
+        return Err(bad_request(format!("{} leases are named; an attachment has two at most", leases.len())));
+    }
+    let id = DecisionId::next();
+    let asker = Asker { node: &node, key: &key };
+    match service.attacher.release(&id, asker, &attempt, &leases).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(refusal) => Err(failure(&id, &refusal)),
+    }
+}
+
+pub(super) async fn reconcile<S: Store>(
+    State(service): State<Arc<Service<S>>>,
+    Segments(node): Segments<String>,
+    Body(request): Body<ReconcileRequest>,
+) -> Result<Json<ReconcileReply>, Failure> {
+    let node: NodeName = node.parse().map_err(|error: InvalidName| bad_request(error.to_string()))?;
+    let reply = service.attacher.reconcile(&node, &request).await;
+    reply.map(Json).map_err(|refusal| failure(&DecisionId::next(), &refusal))
+}
+
+fn failure(id: &DecisionId, refusal: &Refusal) -> Failure {
+    Failure(refusal.kind().problem(id.as_str(), refusal.to_string()))
+}
+
+fn bad_request(detail: String) -> Failure {
+    Failure::new(ProblemKind::BadRequest, detail)
+}

@@ -1,0 +1,113 @@
+//! The HTTP API (design: the wire), over whatever store the service runs on.
+
+mod attachments;
+mod auth;
+mod extract;
+mod problem;
+mod status;
+mod token_file;
+mod views;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{get, post, put};
+use axum::serve::ListenerExt;
+use knap_protocol::{ProblemKind, path};
+use tokio::net::TcpListener;
+
+pub use token_file::{TokenFile, TokenFileError};
+
+use crate::attach::Attacher;
+use crate::store::Store;
+use crate::view::View;
+use problem::Failure;
+
+/// Bytes of a body: a ledger of thousands of attachments is one.
+const BODY_LIMIT: usize = 16 << 20;
+
+/// Everything that requests are answered from.
+pub struct Service<S> {
+    /// Where objects live.
+    pub store: S,
+    /// The picture of it.
+    pub view: Arc<View>,
+    /// Makes and releases attachments.
+    pub attacher: Attacher<S>,
+    /// Who may call.
+    pub token: TokenFile,
+    /// `embedded` or `kubernetes`.
+    pub store_name: &'static str,
+    /// Manifest files that could not be read, with the reason.
+    pub broken_manifests: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+/// Every path of the API.
+pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
+    let authenticated = Router::new()
+        .route(
+            "/v1/nodes/{node}/attachments/{container}/{ifname}",
+            put(attachments::attach::<S>).delete(attachments::release::<S>),
+        )
+        .route("/v1/nodes/{node}/attachments:reconcile", post(attachments::reconcile::<S>))
+        .route("/v1/networks", get(views::networks::<S>))
+        .route("/v1/networks/{namespace}/{name}", get(views::network::<S>))
+        .route("/v1/attachments", get(views::attachments::<S>))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(Arc::clone(&service), auth::require_token::<S>));
+    Router::new()
+        .route(path::STATUS, get(status::status::<S>))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback_service(authenticated.with_state(Arc::clone(&service)))
+        .with_state(service)
+}
+
+async fn unknown_path(uri: axum::http::Uri) -> Failure {
+    let detail = format!("there is no {} here: this resolver serves /v1", uri.path());
+    Failure::new(ProblemKind::BadRequest, detail).with_status(StatusCode::NOT_FOUND)
+}
+
+async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Failure {
+    let detail = format!("{} does not take {method}", uri.path());
+    Failure::new(ProblemKind::BadRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Serves until `shutdown`; then requests under way have `drain` to end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    drain: Duration,
+) -> io::Result<()> {
+    // Answers are small and waited for.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "can't set TCP_NODELAY");
+        }
+    });
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        // The other end waits for this as long as it serves.
+        let _ = stopping.send(());
+    });
+    let serving = std::future::IntoFuture::into_future(serving);
+    tokio::select! {
+        served = serving => served,
+        () = async {
+            let _ = stopped.await;
+            tokio::time::sleep(drain).await;
+        } => {
+            tracing::warn!("some requests did not end in time; they are broken off");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Second step: which class serves a Network, and what it needs. Pure.
+
+use knap_api::Network;
+use knap_core::{
+    Class, DecideError, Decision, Labels, NetworkIntent, Seniority, built_in_class, check_networks, decide,
+};
+
+use super::error::ProvisionError;
+use super::fetch::Fetched;
+use super::granted::Granted;
+
+/// What is known of a Network beside its spec.
+pub(super) struct Standing<'a> {
+    /// What its status records.
+    pub(super) granted: &'a Granted,
+    /// Whether it has been provisioned once.
+    pub(super) provisioned: bool,
+    /// How many leases it has.
+    pub(super) leases: u32,
+    /// Labels of its namespace; without them nothing is filtered by label.
+    pub(super) namespace_labels: Option<&'a Labels>,
+    /// Its place in the order of creation.
+    pub(super) seniority: &'a Seniority,
+}
+
+/// Selects the class. A Network that has been provisioned stays with its class as long as that serves it, whatever
+/// other classes come or are marked as default.
+pub(super) fn choose(
+    intent: &NetworkIntent,
+    fetched: &Fetched,
+    standing: &Standing<'_>,
+) -> Result<Decision<'static>, ProvisionError> {
+    if let Some(error) = intent.class.as_ref().and_then(|name| fetched.broken_classes.get(name)) {
+        return Err(ProvisionError::Class(error.clone()));
+    }
+    let present = standing.granted.class.as_deref().filter(|_| standing.provisioned);
+    if let Some(class) = present.and_then(|name| class_by_name(name, fetched)) {
+        match decide(intent, [&as_default(class)], standing.namespace_labels) {
+            Ok(decision) => return Ok(into_owned(decision)),
+            // The Network, or its class's access, has changed: perhaps another class serves it.
+            Err(DecideError::Selection(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let decision = into_owned(decide(intent, fetched.classes.values(), standing.namespace_labels)?);
+    let name = &decision.class.name;
+    if let Some(was) = present.filter(|was| was != name && standing.leases > 0) {
+        return Err(ProvisionError::Fixed {
+            what: "the class",
+            was: was.to_owned(),
+            becomes: name.clone(),
+            leases: standing.leases,
+        });
+    }
+    let others = fetched.others(&intent.owner.namespace, name, &intent.owner.uid);
+    check_networks(&intent.owner, standing.seniority, others, &decision.class)?;
+    Ok(decision)
+}
+
+/// A class that there is, or one of the built-in ones.
+fn class_by_name(name: &str, fetched: &Fetched) -> Option<Class> {
+    fetched.classes.get(name).cloned().or_else(|| built_in_by_name(name))
+}
+
+/// A built-in class, by the name that a status records.
+pub(crate) fn built_in_by_name(name: &str) -> Option<Class> {
+    let mut built_in = knap_core::provider::names().into_iter().filter_map(built_in_class);
+    built_in.find(|class| class.name == name)
+}
+
+/// Alone in question, the class serves also a Network that names none.
+fn as_default(class: Class) -> Class {
+    Class { is_default: true, ..class }
+}
+
+fn into_owned(decision: Decision<'_>) -> Decision<'static> {
+    Decision {
+        class: std::borrow::Cow::Owned(decision.class.into_owned()),
+        provider: decision.provider,
+        needs: decision.needs,
+    }
+}
+
+/// A Network's place in the order of creation.
+pub(super) fn seniority_of(network: &Network) -> Seniority {
+    let meta = &network.metadata;
+    Seniority {
+        created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,69 @@
+//! First step: all that one pass decides from, read from the view once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use knap_api::Network;
+use knap_core::{Class, Seniority};
+
+use super::choose::seniority_of;
+use super::reserved::Reserved;
+use crate::translate::{self, TranslateError};
+use crate::view::View;
+
+/// What Networks are held against in one pass.
+pub(super) struct Fetched {
+    /// Classes that can be read.
+    pub(super) classes: BTreeMap<String, Class>,
+    /// Those that can't, by name.
+    pub(super) broken_classes: BTreeMap<String, TranslateError>,
+    /// Everything reserved, kept up as the pass goes on.
+    pub(super) reserved: Reserved,
+    /// By namespace and UID: the Networks that a class serves, for quotas.
+    served: HashMap<String, HashMap<String, (Seniority, String)>>,
+}
+
+impl Fetched {
+    pub(super) fn new(view: &View) -> Self {
+        let mut classes = BTreeMap::new();
+        let mut broken_classes = BTreeMap::new();
+        for class in view.classes.all() {
+            let name = class.metadata.name.clone().unwrap_or_default();
+            match translate::class(&class) {
+                Ok(class) => {
+                    classes.insert(name, class);
+                }
+                Err(error) => {
+                    broken_classes.insert(name, error);
+                }
+            }
+        }
+        let reserved = Reserved::new(view.reservations.all());
+        let mut fetched = Self { classes, broken_classes, reserved, served: HashMap::new() };
+        for network in view.networks.all() {
+            fetched.note_class(&network);
+        }
+        fetched
+    }
+
+    /// Notes which class serves a Network, as its status says.
+    pub(super) fn note_class(&mut self, network: &Network) {
+        let meta = &network.metadata;
+        let class = network.status.as_ref().and_then(|status| status.class.clone());
+        if let (Some(namespace), Some(uid), Some(class)) = (&meta.namespace, &meta.uid, class) {
+            let served = self.served.entry(namespace.clone()).or_default();
+            served.insert(uid.clone(), (seniority_of(network), class));
+        }
+    }
+
+    /// The Networks of a namespace that a class serves, but for this one.
+    pub(super) fn others<'a>(
+        &'a self,
+        namespace: &str,
+        class: &'a str,
+        uid: &'a str,
+    ) -> impl Iterator<Item = &'a Seniority> {
+        let served = self.served.get(namespace).into_iter().flatten();
+        let others = served.filter(move |(other, (_, by))| *other != uid && by == class);
+        others.map(|(_, (seniority, _))| seniority)
+    }
+}

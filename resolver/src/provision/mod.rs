@@ -1,0 +1,119 @@
+//! The controller of Networks: from what a developer asks for to what is reserved for it.
+//!
+//! One pass is a pipeline: fetch (from the view), choose (pure), take and verify (the store), status. Nothing is kept
+//! between passes but what is in the store, so that another replica can go on at any point.
+
+mod choose;
+mod error;
+mod fetch;
+mod granted;
+mod network;
+mod reserved;
+mod retire;
+mod status;
+mod take;
+mod verify;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+pub(crate) use choose::built_in_by_name;
+pub(crate) use granted::{Granted, display_name};
+pub(crate) use reserved::{Thing, is_draining, is_verified};
+pub(crate) use status::{READY, condition, is_ready};
+
+use crate::store::Store;
+use crate::view::{Change, View};
+use fetch::Fetched;
+use work::Work;
+
+/// How long to wait after the store failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the counts in statuses follow the leases.
+const COUNTS: Duration = Duration::from_secs(10);
+/// How often everything is looked at, changed or not.
+const RESYNC: Duration = Duration::from_secs(300);
+
+/// What a store can't do.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Whether there are StatefulSets and virtual machines for whom an address can be kept.
+    pub sticky: bool,
+}
+
+/// Provisions Networks. One of all replicas runs it.
+#[derive(Debug)]
+pub struct Provisioner<S> {
+    store: S,
+    view: Arc<View>,
+    rules: Rules,
+}
+
+impl<S: Store> Provisioner<S> {
+    /// A controller over a store and the picture of it.
+    pub fn new(store: S, view: Arc<View>, rules: Rules) -> Self {
+        Self { store, view, rules }
+    }
+
+    /// Runs until the sender of changes is gone. Tells when every Network has been looked at once.
+    pub async fn run(self, mut changes: mpsc::UnboundedReceiver<Change>, first_pass: oneshot::Sender<()>) {
+        self.view.current().await;
+        let mut first_pass = Some(first_pass);
+        let mut work = Work::everything();
+        let mut counts = interval(COUNTS);
+        let mut resync = interval(RESYNC);
+        loop {
+            let failed = self.pass(std::mem::take(&mut work)).await;
+            if let Some(first_pass) = first_pass.take() {
+                // Nobody may be waiting.
+                let _ = first_pass.send(());
+            }
+            let retry = !failed.is_empty();
+            work = failed;
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Some(change) => work.add(change),
+                    None => return,
+                },
+                () = tokio::time::sleep(RETRY), if retry => {}
+                _ = counts.tick() => work.counts(),
+                _ = resync.tick() => work.all(),
+            }
+            while let Ok(change) = changes.try_recv() {
+                work.add(change);
+            }
+        }
+    }
+
+    /// Does what there is to do, and returns what could not be done.
+    async fn pass(&self, work: Work) -> Work {
+        let mut failed = Work::default();
+        if work.is_empty() {
+            return failed;
+        }
+        let mut fetched = Fetched::new(&self.view);
+        for name in work.networks(&self.view) {
+            if let Err(error) = self.network(&name, &mut fetched, work.counts_wanted()).await {
+                tracing::warn!(network = %name, %error, "can't provision now; trying again");
+                failed.add(Change::Network(name));
+            }
+        }
+        if work.sweeps()
+            && let Err(error) = retire::sweep(&self.store, &self.view).await
+        {
+            tracing::warn!(%error, "can't free what removed networks had; trying again");
+            failed.sweep();
+        }
+        failed
+    }
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,178 @@
+//! One Network's way through the pipeline.
+
+use k8s_openapi::jiff::Timestamp;
+use knap_api::{Network, Reservation};
+use knap_core::{Class, Decision, NetworkIntent};
+use knap_protocol::NetworkName;
+use kube::ResourceExt;
+
+use super::Provisioner;
+use super::choose::{Standing, choose, seniority_of};
+use super::error::ProvisionError;
+use super::fetch::Fetched;
+use super::granted::Granted;
+use super::retire::{Retired, keep, retire};
+use super::status::{Provisioned, is_provisioned, is_ready, status_of, without_counts};
+use super::take::Taker;
+use crate::store::{ObjectName, Store, StoreError};
+use crate::translate;
+
+impl<S: Store> Provisioner<S> {
+    /// Looks at one Network. An error is the store's; all others are the Network's status.
+    pub(super) async fn network(
+        &self,
+        name: &ObjectName,
+        fetched: &mut Fetched,
+        counts: bool,
+    ) -> Result<(), StoreError> {
+        let Some(network) = self.view.networks.get(name) else { return Ok(()) };
+        if network.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let mut unused = Vec::new();
+        let outcome = match self.provision(&network, fetched, &mut unused).await {
+            Err(ProvisionError::Store(error)) => return Err(error),
+            outcome => outcome,
+        };
+        self.write_status(&network, &outcome, fetched, counts).await?;
+        if outcome.is_ok() {
+            self.release(&network, unused, fetched).await?;
+        }
+        Ok(())
+    }
+
+    async fn provision(
+        &self,
+        network: &Network,
+        fetched: &mut Fetched,
+        unused: &mut Vec<Reservation>,
+    ) -> Result<Provisioned, ProvisionError> {
+        let intent = translate::network(network).map_err(ProvisionError::Spec)?;
+        if intent.sticky && !self.rules.sticky {
+            return Err(ProvisionError::StickyWithoutKubernetes);
+        }
+        let granted = Granted::of(network)?;
+        let leases = self.view.leases.count_of_uid(&intent.owner.uid);
+        let labels = self.view.namespace_labels(&intent.owner.namespace);
+        let standing = Standing {
+            granted: &granted,
+            provisioned: is_provisioned(network) || leases > 0,
+            leases,
+            namespace_labels: labels.as_deref(),
+            seniority: &seniority_of(network),
+        };
+        let Decision { class, provider, needs } = choose(&intent, fetched, &standing)?;
+        check_addressing(&granted, needs.subnets.is_empty(), leases)?;
+        let mut taker = Taker {
+            store: &self.store,
+            reserved: &mut fetched.reserved,
+            intent: &intent,
+            class: &class,
+            needs: &needs,
+            granted: &granted,
+            fixed: leases > 0,
+            used: Vec::new(),
+        };
+        let grant = taker.take().await?;
+        let used = std::mem::take(&mut taker.used);
+        if leases == 0 {
+            let held = fetched.reserved.of(&intent.owner.uid).map(|(_, held)| held);
+            let left = held.filter(|held| !used.contains(&held.name_any()));
+            unused.extend(left.map(|held| Reservation::clone(held)));
+        }
+        let plan = plan(&intent, &class, provider, &grant)?;
+        Ok(Provisioned { grant, plan })
+    }
+
+    async fn write_status(
+        &self,
+        network: &Network,
+        outcome: &Result<Provisioned, ProvisionError>,
+        fetched: &mut Fetched,
+        counts: bool,
+    ) -> Result<(), StoreError> {
+        let uid = network.uid().unwrap_or_default();
+        let name = NetworkName::new(&network.namespace().unwrap_or_default(), &network.name_any()).ok();
+        let slots = name.map(|name| self.view.leases.slots_of(&name, &uid)).unwrap_or_default();
+        let status = status_of(network, outcome, &slots, Timestamp::now());
+        let before = network.status.clone().unwrap_or_default();
+        let same = if counts { status == before } else { without_counts(&status) == without_counts(&before) };
+        if same {
+            return Ok(());
+        }
+        let mut changed = network.clone();
+        changed.status = Some(status);
+        let written = match self.store.update_status(&changed).await {
+            Ok(written) => written,
+            // The view is behind; what it is behind of brings this Network up again.
+            Err(StoreError::Changed { .. } | StoreError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        tell(network, &written, outcome);
+        fetched.note_class(&written);
+        Ok(())
+    }
+
+    /// Gives up what the Network had and does not use any more.
+    async fn release(
+        &self,
+        network: &Network,
+        unused: Vec<Reservation>,
+        fetched: &mut Fetched,
+    ) -> Result<(), StoreError> {
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let uid = network.uid().unwrap_or_default();
+        match retire(&self.store, &uid, unused.clone()).await? {
+            Retired::Gone => {
+                for reservation in &unused {
+                    fetched.reserved.forget(reservation);
+                }
+                Ok(())
+            }
+            Retired::Draining => keep(&self.store, unused).await,
+        }
+    }
+}
+
+/// Addresses can't come or go under running attachments.
+fn check_addressing(granted: &Granted, unaddressed: bool, leases: u32) -> Result<(), ProvisionError> {
+    let was_unaddressed = granted.subnets.is_empty();
+    if leases == 0 || granted.mac_code.is_none() || was_unaddressed == unaddressed {
+        return Ok(());
+    }
+    let word = |unaddressed| if unaddressed { "none of Knap's" } else { "Knap's" }.to_owned();
+    Err(ProvisionError::Fixed {
+        what: "the addressing",
+        was: word(was_unaddressed),
+        becomes: word(unaddressed),
+        leases,
+    })
+}
+
+fn plan(
+    intent: &NetworkIntent,
+    class: &Class,
+    provider: &dyn knap_core::Provider,
+    grant: &knap_core::Grant,
+) -> Result<knap_core::Plan, ProvisionError> {
+    provider
+        .plan(intent, class, grant)
+        .map_err(|source| ProvisionError::Plan { class: class.name.clone(), source })
+}
+
+/// Says in the log what a person would want to know.
+fn tell(before: &Network, now: &Network, outcome: &Result<Provisioned, ProvisionError>) {
+    let network = super::display_name(now);
+    match outcome {
+        Ok(provisioned) => {
+            let subnets = provisioned.grant.layout.subnets();
+            let subnets = subnets.iter().map(|subnet| subnet.cidr.to_string()).collect::<Vec<_>>().join(",");
+            if !is_ready(before) {
+                tracing::info!(%network, class = provisioned.plan.class, %subnets, "network is ready");
+            }
+        }
+        Err(error) => tracing::warn!(%network, reason = error.reason(), %error, "network is not ready"),
+    }
+}

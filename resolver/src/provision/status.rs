@@ -1,0 +1,138 @@
+//! Last step: what became of a Network, written into its status if that changed. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+use knap_api::{Condition, ConditionStatus, Network, NetworkStatus, Segment, StatusSubnet};
+use knap_core::{Grant, Layout, Plan, Slot};
+
+use super::error::ProvisionError;
+
+/// What a Network got.
+pub(super) struct Provisioned {
+    pub(super) grant: Grant,
+    pub(super) plan: Plan,
+}
+
+/// The condition types, in the order in which they become true.
+const ACCEPTED: &str = "Accepted";
+const PROVISIONED: &str = "Provisioned";
+/// Whether attachments are served.
+pub(crate) const READY: &str = "Ready";
+
+/// The status that a Network has to have. What it was granted stays in it until something else is granted.
+pub(super) fn status_of(
+    network: &Network,
+    outcome: &Result<Provisioned, ProvisionError>,
+    slots: &[Slot],
+    now: Timestamp,
+) -> NetworkStatus {
+    let mut status = network.status.clone().unwrap_or_default();
+    status.observed_generation = network.metadata.generation;
+    if let Ok(provisioned) = outcome {
+        status.class = Some(provisioned.plan.class.clone());
+        status.provider = Some(provisioned.plan.provider.clone());
+        status.segment = Some(segment_of(provisioned));
+        status.mtu = provisioned.plan.mtu;
+        status.subnets = subnets_of(&provisioned.grant.layout, slots);
+        status.attachments = u64::try_from(slots.len()).unwrap_or(u64::MAX);
+    }
+    let conditions = conditions_of(network, outcome, now);
+    status.conditions = conditions;
+    status
+}
+
+/// The same, but for how many attachments there are: not worth a write for every one of them.
+pub(super) fn without_counts(status: &NetworkStatus) -> NetworkStatus {
+    let mut status = status.clone();
+    status.attachments = 0;
+    for subnet in &mut status.subnets {
+        subnet.allocated = 0;
+    }
+    status
+}
+
+fn segment_of(provisioned: &Provisioned) -> Segment {
+    let segment = &provisioned.plan.segment;
+    Segment {
+        vlan: segment.vlan,
+        vni: segment.vni,
+        bridge: segment.bridge.clone(),
+        mac_code: Some(provisioned.grant.mac_code.to_string()),
+    }
+}
+
+fn subnets_of(layout: &Layout, slots: &[Slot]) -> Vec<StatusSubnet> {
+    let subnets = layout.subnets().iter().map(|subnet| StatusSubnet {
+        cidr: subnet.cidr.to_string(),
+        gateway: subnet.gateway.map(|gateway| gateway.to_string()),
+        on_link: subnet.on_link.map(|link| link.to_string()),
+        slot_base: subnet.slot_base,
+        capacity: layout.capacity_of(subnet).into(),
+        allocated: slots.iter().filter(|slot| subnet.slots().contains(&slot.get())).count() as u64,
+    });
+    subnets.collect()
+}
+
+fn conditions_of(
+    network: &Network,
+    outcome: &Result<Provisioned, ProvisionError>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let said = |kind: &str, status, reason: &str, message: String| {
+        let before =
+            network.status.iter().flat_map(|status| &status.conditions).find(|known| known.kind == kind);
+        let unchanged = before.filter(|known| known.status == status);
+        Condition {
+            kind: kind.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: unchanged
+                .map_or_else(|| rfc3339(now), |known| known.last_transition_time.clone()),
+            observed_generation: network.metadata.generation,
+        }
+    };
+    let accepted = || {
+        let message = "the spec is valid and a class serves it".to_owned();
+        said(ACCEPTED, ConditionStatus::True, "Accepted", message)
+    };
+    match outcome {
+        Ok(_) => vec![
+            accepted(),
+            said(
+                PROVISIONED,
+                ConditionStatus::True,
+                "Provisioned",
+                "all that it needs is reserved".to_owned(),
+            ),
+            said(READY, ConditionStatus::True, "Ready", "attachments are served".to_owned()),
+        ],
+        Err(error) => {
+            let (reason, message) = (error.reason(), error.to_string());
+            let not = |kind| said(kind, ConditionStatus::False, reason, message.clone());
+            let accepted = if error.is_refusal() { not(ACCEPTED) } else { accepted() };
+            vec![accepted, not(PROVISIONED), not(READY)]
+        }
+    }
+}
+
+/// Whole seconds, as Kubernetes writes them.
+fn rfc3339(now: Timestamp) -> String {
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+/// A condition of a Network.
+pub(crate) fn condition<'a>(network: &'a Network, kind: &str) -> Option<&'a Condition> {
+    network.status.as_ref()?.conditions.iter().find(|condition| condition.kind == kind)
+}
+
+/// Whether a Network's conditions say that all is reserved.
+pub(super) fn is_provisioned(network: &Network) -> bool {
+    condition(network, PROVISIONED).is_some_and(|condition| condition.status == ConditionStatus::True)
+}
+
+/// Whether attachments are served: by the condition, if it was made for the spec as it is now.
+pub(crate) fn is_ready(network: &Network) -> bool {
+    condition(network, READY).is_some_and(|ready| {
+        ready.status == ConditionStatus::True && ready.observed_generation == network.metadata.generation
+    })
+}

@@ -1,0 +1,296 @@
+//! All leases in little memory: per Network which slots are taken and by whom, never the objects themselves.
+//!
+//! The index proposes; only the store's answer to a create decides (design: the one rule for everything scarce).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use knap_api::NetworkLease;
+use knap_core::{Slot, SlotRanges};
+use knap_protocol::NetworkName;
+use parking_lot::Mutex;
+
+use super::holder::{HolderHash, attempt_hash};
+use super::names::Names;
+use super::network_slots::{NetworkSlots, Record};
+
+/// A lease as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseRef {
+    /// The Network whose name the lease carries.
+    pub network: NetworkName,
+    /// Its slot there.
+    pub slot: Slot,
+}
+
+impl LeaseRef {
+    /// The lease's name, `shop.blue-5`.
+    pub fn name(&self) -> String {
+        knap_core::reservation::lease_name(self.network.namespace(), self.network.name(), self.slot)
+    }
+}
+
+/// The index of all leases.
+#[derive(Debug, Default)]
+pub struct LeaseIndex {
+    index: Mutex<Index>,
+    /// What a restarted watch has told so far.
+    gathered: Mutex<Option<Index>>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    names: Names,
+    networks: HashMap<u32, NetworkSlots>,
+    /// (holder, network, slot): finds the leases of an attachment.
+    holders: BTreeSet<(HolderHash, u32, u32)>,
+    /// Per namespace of pods, the attachments in each Network.
+    namespaces: HashMap<u32, HashMap<u32, u32>>,
+    /// Per Network UID: the name may have passed to another Network while these leases run.
+    uids: HashMap<u32, u32>,
+    leases: usize,
+}
+
+impl LeaseIndex {
+    /// Remembers a lease that is there.
+    pub fn insert(&self, lease: &NetworkLease) {
+        self.index.lock().insert(lease);
+    }
+
+    /// Forgets a lease that is gone. True if no lease of its Network's UID is left.
+    pub fn remove(&self, lease: &NetworkLease) -> bool {
+        self.index.lock().remove(lease)
+    }
+
+    /// Says which slots of a Network can be given out; no slot is proposed before.
+    pub fn offer(&self, network: &NetworkName, usable: &SlotRanges) {
+        self.index.lock().offer(network, usable);
+    }
+
+    /// Forgets what a Network offered: it is gone. Its leases stay known.
+    pub fn withdraw_offer(&self, network: &NetworkName) {
+        let mut index = self.index.lock();
+        if let Some(slots) = index.names.find(&network.to_string()).and_then(|id| index.networks.get_mut(&id))
+        {
+            slots.withdraw_offer();
+        }
+    }
+
+    /// Proposes a free slot, at or after the one that `start` hashes to, and keeps it from being proposed again until
+    /// it is given back or its lease goes.
+    pub fn propose(&self, network: &NetworkName, start: u32) -> Option<Slot> {
+        let mut index = self.index.lock();
+        let id = index.names.find(&network.to_string())?;
+        index.networks.get_mut(&id)?.propose(start)
+    }
+
+    /// Keeps a slot that was asked for from being proposed to others. False if it is taken or not usable.
+    pub fn claim(&self, network: &NetworkName, slot: Slot) -> bool {
+        let mut index = self.index.lock();
+        let id = index.names.find(&network.to_string());
+        id.and_then(|id| index.networks.get_mut(&id)).is_some_and(|slots| slots.claim(slot))
+    }
+
+    /// Gives back a slot that was proposed or claimed and for which no lease was made.
+    pub fn give_back(&self, network: &NetworkName, slot: Slot) {
+        let mut index = self.index.lock();
+        if let Some(slots) = index.names.find(&network.to_string()).and_then(|id| index.networks.get_mut(&id))
+        {
+            slots.give_back(slot);
+        }
+    }
+
+    /// Corrects what is known of a Network by a consistent list of its leases: `before` is what was known when the list
+    /// began, so that leases made meanwhile stay.
+    pub fn correct(&self, network: &NetworkName, before: &[Slot], listed: &[NetworkLease]) {
+        let there: HashSet<u32> = listed.iter().map(|lease| lease.spec.slot).collect();
+        let mut index = self.index.lock();
+        for lease in listed {
+            index.insert(lease);
+        }
+        for slot in before.iter().filter(|slot| !there.contains(&slot.get())) {
+            index.remove_at(&network.to_string(), *slot);
+        }
+    }
+
+    /// Leases of an attachment; of one attempt alone where it is given. Hashes may collide: the lease decides.
+    pub fn of_holder(&self, holder: HolderHash, attempt: Option<&str>) -> Vec<LeaseRef> {
+        let wanted = attempt.map(attempt_hash);
+        let index = self.index.lock();
+        let places = index.holders.range((holder, 0, 0)..=(holder, u32::MAX, u32::MAX));
+        let places = places.filter_map(|(_, network, slot)| Some((*network, Slot::new(*slot)?)));
+        let found = places.filter(|(network, slot)| match wanted {
+            None => true,
+            Some(wanted) => index
+                .networks
+                .get(network)
+                .and_then(|slots| slots.record(*slot))
+                .is_some_and(|record| record.holders().any(|held| held.attempt == wanted)),
+        });
+        found.filter_map(|(network, slot)| index.lease_ref(network, slot)).collect()
+    }
+
+    /// Leases held on a node, each with its holder's hash.
+    pub fn on_node(&self, node: &str) -> Vec<(LeaseRef, HolderHash)> {
+        let index = self.index.lock();
+        let Some(node) = index.names.find(node) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (network, slots) in &index.networks {
+            for (slot, held) in slots.holders().filter(|(_, held)| held.node == node) {
+                found.extend(index.lease_ref(*network, slot).map(|lease| (lease, held.holder)));
+            }
+        }
+        found
+    }
+
+    /// Slots of a Network that have leases.
+    pub fn slots(&self, network: &NetworkName) -> Vec<Slot> {
+        let index = self.index.lock();
+        let id = index.names.find(&network.to_string());
+        id.and_then(|id| index.networks.get(&id)).map(|slots| slots.taken().collect()).unwrap_or_default()
+    }
+
+    /// Slots of a Network whose leases carry its UID: of this very Network, not of an earlier one of its name.
+    pub fn slots_of(&self, network: &NetworkName, uid: &str) -> Vec<Slot> {
+        let index = self.index.lock();
+        let (Some(id), Some(uid)) = (index.names.find(&network.to_string()), index.names.find(uid)) else {
+            return Vec::new();
+        };
+        let slots = index.networks.get(&id).map(|slots| slots.taken_by(uid).collect());
+        slots.unwrap_or_default()
+    }
+
+    /// How many leases a Network's UID has.
+    pub fn count_of_uid(&self, uid: &str) -> u32 {
+        let index = self.index.lock();
+        index.names.find(uid).and_then(|uid| index.uids.get(&uid)).copied().unwrap_or_default()
+    }
+
+    /// How many attachments pods of a namespace have in the Networks that `counts` selects.
+    pub fn count_of_namespace(&self, namespace: &str, counts: impl Fn(&NetworkName) -> bool) -> u32 {
+        let index = self.index.lock();
+        let Some(networks) = index.names.find(namespace).and_then(|id| index.namespaces.get(&id)) else {
+            return 0;
+        };
+        let of_these = networks.iter().filter(|(network, _)| {
+            index.names.text(**network).and_then(|name| name.parse().ok()).is_some_and(|name| counts(&name))
+        });
+        of_these.map(|(_, count)| count).sum()
+    }
+
+    /// How many leases there are.
+    pub fn len(&self) -> usize {
+        self.index.lock().leases
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A watch begins anew: leases are gathered aside until it is complete.
+    pub(super) fn restart(&self) {
+        *self.gathered.lock() = Some(Index::default());
+    }
+
+    pub(super) fn gather(&self, lease: &NetworkLease) {
+        if let Some(gathered) = self.gathered.lock().as_mut() {
+            gathered.insert(lease);
+        }
+    }
+
+    /// Puts what was gathered in place of what was known. The offers stay.
+    pub(super) fn complete(&self) {
+        let Some(mut fresh) = self.gathered.lock().take() else { return };
+        let mut index = self.index.lock();
+        for (id, slots) in &index.networks {
+            if let (Some(usable), Some(name)) = (slots.offered(), index.names.text(*id)) {
+                fresh.offer_by_name(name, usable);
+            }
+        }
+        *index = fresh;
+    }
+}
+
+impl Index {
+    fn insert(&mut self, lease: &NetworkLease) {
+        let Some((name, slot)) = place_of(lease) else { return };
+        self.remove_at(&name, slot);
+        let network = self.names.id(&name);
+        let uid = self.names.id(&lease.spec.network.uid);
+        let own = &lease.spec.network.namespace;
+        let mut holders = lease.spec.holders.iter();
+        let record = Record::new(uid, holders.next().map(|holder| self.names.held(holder, own)))
+            .and_second(holders.next().map(|holder| self.names.held(holder, own)));
+        for held in record.holders() {
+            self.holders.insert((held.holder, network, slot.get()));
+            *self.namespaces.entry(held.namespace).or_default().entry(network).or_default() += 1;
+        }
+        *self.uids.entry(uid).or_default() += 1;
+        self.leases += 1;
+        self.networks.entry(network).or_default().insert(slot, record);
+    }
+
+    fn remove(&mut self, lease: &NetworkLease) -> bool {
+        let Some((name, slot)) = place_of(lease) else { return false };
+        let uid = self.names.find(&lease.spec.network.uid);
+        let network = self.names.find(&name);
+        let known = network.and_then(|id| self.networks.get(&id)).and_then(|slots| slots.record(slot));
+        // A late report of an older lease must not free the slot of the one made since.
+        let same = known.is_some_and(|record| {
+            lease.spec.holders.is_empty()
+                || lease.spec.holders.iter().any(|holder| {
+                    let attempt = attempt_hash(&holder.attempt);
+                    record.holders().any(|held| held.attempt == attempt)
+                })
+        });
+        if same {
+            self.remove_at(&name, slot);
+        }
+        uid.is_none_or(|uid| !self.uids.contains_key(&uid))
+    }
+
+    fn remove_at(&mut self, name: &str, slot: Slot) {
+        let Some(network) = self.names.find(name) else { return };
+        let Some(record) = self.networks.get_mut(&network).and_then(|slots| slots.remove(slot)) else {
+            return;
+        };
+        for held in record.holders() {
+            self.holders.remove(&(held.holder, network, slot.get()));
+            decrease(self.namespaces.entry(held.namespace).or_default(), network);
+        }
+        decrease(&mut self.uids, record.uid);
+        self.leases -= 1;
+        if self.networks.get(&network).is_some_and(NetworkSlots::is_forgettable) {
+            self.networks.remove(&network);
+        }
+    }
+
+    fn offer(&mut self, network: &NetworkName, usable: &SlotRanges) {
+        self.offer_by_name(&network.to_string(), usable);
+    }
+
+    fn offer_by_name(&mut self, name: &str, usable: &SlotRanges) {
+        let id = self.names.id(name);
+        self.networks.entry(id).or_default().offer(usable);
+    }
+
+    fn lease_ref(&self, network: u32, slot: Slot) -> Option<LeaseRef> {
+        let network = self.names.text(network)?.parse().ok()?;
+        Some(LeaseRef { network, slot })
+    }
+}
+
+/// Network and slot, as the lease's content has them; nothing for a lease that makes no sense.
+fn place_of(lease: &NetworkLease) -> Option<(String, Slot)> {
+    let network = &lease.spec.network;
+    Some((format!("{}/{}", network.namespace, network.name), Slot::new(lease.spec.slot)?))
+}
+
+fn decrease(counts: &mut HashMap<u32, u32>, key: u32) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the resolver knows without asking: a picture of the store, fed by watches. It may be old; it proposes, and the
+//! store disposes.
+
+mod follow;
+mod holder;
+mod leases;
+mod names;
+mod network_slots;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use knap_api::{Network, NetworkClass, Reservation};
+use knap_protocol::NetworkName;
+use tokio::sync::{mpsc, watch};
+
+use crate::store::{ObjectName, Store};
+
+pub use holder::HolderHash;
+pub(crate) use holder::attempt_hash;
+pub use leases::{LeaseIndex, LeaseRef};
+pub use table::Table;
+
+/// Labels of an object.
+pub type LabelMap = BTreeMap<String, String>;
+
+/// The picture. One for the whole process; every table is read and fed on its own.
+#[derive(Debug)]
+pub struct View {
+    /// Networks by namespace and name.
+    pub networks: Table<Network>,
+    /// Classes by name.
+    pub classes: Table<NetworkClass>,
+    /// Reservations by name.
+    pub reservations: Table<Reservation>,
+    /// All leases.
+    pub leases: LeaseIndex,
+    namespaces: Table<LabelMap>,
+    nodes: Table<LabelMap>,
+    /// How many of the kinds have been told in full.
+    complete: watch::Sender<usize>,
+}
+
+/// Something that a controller may have to act on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// This Network is new or changed.
+    Network(ObjectName),
+    /// A Network is gone.
+    NetworkGone,
+    /// Classes or namespaces changed, or much at once: every Network may be concerned.
+    Everything,
+    /// A Reservation of this Network is new or changed.
+    Reservation(ObjectName),
+    /// A Reservation is gone: who waited for what it held may go on. Its Network.
+    ReservationGone(ObjectName),
+    /// The last lease of the Network with this UID is gone.
+    Drained(String),
+}
+
+impl View {
+    const KINDS: usize = 6;
+
+    /// Begins to follow a store. What changes is told to `changes`, until its other end is dropped. The tasks end with
+    /// the returned set.
+    pub fn follow<S: Store>(
+        store: &S,
+        changes: mpsc::UnboundedSender<Change>,
+    ) -> (Arc<Self>, tokio::task::JoinSet<()>) {
+        let view = Arc::new(Self {
+            networks: Table::default(),
+            classes: Table::default(),
+            reservations: Table::default(),
+            leases: LeaseIndex::default(),
+            namespaces: Table::default(),
+            nodes: Table::default(),
+            complete: watch::Sender::new(0),
+        });
+        let tasks = follow::all(store, &view, changes);
+        (view, tasks)
+    }
+
+    /// Whether every kind has been told in full once.
+    pub fn is_current(&self) -> bool {
+        *self.complete.borrow() >= Self::KINDS
+    }
+
+    /// Waits until every kind has been told in full once.
+    pub async fn current(&self) {
+        let mut complete = self.complete.subscribe();
+        // The sender lives as long as `self`: the wait can't fail.
+        let _ = complete.wait_for(|told| *told >= Self::KINDS).await;
+    }
+
+    /// A Network by name.
+    pub fn network(&self, name: &NetworkName) -> Option<Arc<Network>> {
+        self.networks.get(&ObjectName::namespaced(name.namespace(), name.name()))
+    }
+
+    /// Labels of a namespace. None where no namespace is known at all: then nothing is filtered by label. One that is
+    /// not known among others has no labels.
+    pub fn namespace_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
+        labels_among(&self.namespaces, name)
+    }
+
+    /// Labels of a node, by the same rule.
+    pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
+        labels_among(&self.nodes, name)
+    }
+}
+
+fn labels_among(table: &Table<LabelMap>, name: &str) -> Option<Arc<LabelMap>> {
+    match table.get(&ObjectName::cluster(name)) {
+        Some(labels) => Some(labels),
+        None if table.is_empty() => None,
+        None => Some(Arc::default()),
+    }
+}
+
+/// All that is kept of a Namespace: a cluster has many.
+fn labels_of_namespace(namespace: Namespace) -> LabelMap {
+    namespace.metadata.labels.unwrap_or_default()
+}
+
+/// All that is kept of a Node: the rest of it is large.
+fn labels_of_node(node: Node) -> LabelMap {
+    node.metadata.labels.unwrap_or_default()
+}

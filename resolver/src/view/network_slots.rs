@@ -1,0 +1,127 @@
+//! Which slots of one Network are taken, by whom, and which may be proposed.
+
+use std::collections::HashMap;
+
+use knap_core::{FreeSlots, Slot, SlotRanges};
+
+use super::holder::HolderHash;
+
+/// Who holds a lease, as far as the index remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) holder: HolderHash,
+    pub(super) attempt: u64,
+    pub(super) node: u32,
+    pub(super) namespace: u32,
+}
+
+/// One lease. The second holder, of a virtual machine that migrates, is rare enough to live elsewhere.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) uid: u32,
+    first: Option<Held>,
+    second: Option<Box<Held>>,
+}
+
+impl Record {
+    pub(super) fn new(uid: u32, first: Option<Held>) -> Self {
+        Self { uid, first, second: None }
+    }
+
+    pub(super) fn and_second(self, second: Option<Held>) -> Self {
+        Self { second: second.map(Box::new), ..self }
+    }
+
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Held> {
+        self.first.iter().chain(self.second.as_deref())
+    }
+}
+
+/// The slots of one Network.
+#[derive(Debug, Default)]
+pub(super) struct NetworkSlots {
+    leases: HashMap<Slot, Record>,
+    offer: Option<Offer>,
+}
+
+#[derive(Debug)]
+struct Offer {
+    usable: SlotRanges,
+    free: FreeSlots,
+}
+
+impl NetworkSlots {
+    pub(super) fn insert(&mut self, slot: Slot, record: Record) {
+        self.leases.insert(slot, record);
+        if let Some(offer) = &mut self.offer {
+            offer.free.occupy(slot);
+        }
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Record> {
+        let record = self.leases.remove(&slot)?;
+        if let Some(offer) = &mut self.offer {
+            offer.free.release(slot);
+        }
+        Some(record)
+    }
+
+    pub(super) fn record(&self, slot: Slot) -> Option<&Record> {
+        self.leases.get(&slot)
+    }
+
+    pub(super) fn holders(&self) -> impl Iterator<Item = (Slot, &Held)> {
+        self.leases.iter().flat_map(|(slot, record)| record.holders().map(|held| (*slot, held)))
+    }
+
+    pub(super) fn taken(&self) -> impl Iterator<Item = Slot> {
+        self.leases.keys().copied()
+    }
+
+    pub(super) fn taken_by(&self, uid: u32) -> impl Iterator<Item = Slot> {
+        self.leases.iter().filter(move |(_, record)| record.uid == uid).map(|(slot, _)| *slot)
+    }
+
+    pub(super) fn offer(&mut self, usable: &SlotRanges) {
+        if self.offered() == Some(usable) {
+            return;
+        }
+        let mut free = FreeSlots::new(usable.clone());
+        for slot in self.leases.keys() {
+            free.occupy(*slot);
+        }
+        self.offer = Some(Offer { usable: usable.clone(), free });
+    }
+
+    pub(super) fn offered(&self) -> Option<&SlotRanges> {
+        self.offer.as_ref().map(|offer| &offer.usable)
+    }
+
+    pub(super) fn withdraw_offer(&mut self) {
+        self.offer = None;
+    }
+
+    pub(super) fn propose(&mut self, start: u32) -> Option<Slot> {
+        let offer = self.offer.as_mut()?;
+        let slot = offer.free.candidate(start)?;
+        offer.free.occupy(slot);
+        Some(slot)
+    }
+
+    pub(super) fn claim(&mut self, slot: Slot) -> bool {
+        self.offer.as_mut().is_some_and(|offer| offer.free.occupy(slot))
+    }
+
+    pub(super) fn give_back(&mut self, slot: Slot) {
+        if !self.leases.contains_key(&slot)
+            && let Some(offer) = &mut self.offer
+        {
+            offer.free.put_back(slot);
+        }
+    }
+
+    /// Nothing is left to know.
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.leases.is_empty() && self.offer.is_none()
+    }
+}

@@ -1,0 +1,124 @@
+//! What is kept of the objects of one kind, as a watch last told them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::store::{Kind, ObjectName, WatchEvent};
+
+/// All objects of a kind, shared and never changed in place: who holds one keeps a consistent picture of it.
+#[derive(Debug)]
+pub struct Table<V> {
+    objects: RwLock<HashMap<ObjectName, Arc<V>>>,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Self {
+        Self { objects: RwLock::new(HashMap::new()) }
+    }
+}
+
+impl<V> Table<V> {
+    /// One object, as last told.
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<V>> {
+        self.objects.read().get(name).cloned()
+    }
+
+    /// All objects, in no order.
+    pub fn all(&self) -> Vec<Arc<V>> {
+        self.objects.read().values().cloned().collect()
+    }
+
+    /// The names of all objects, in no order.
+    pub fn names(&self) -> Vec<ObjectName> {
+        self.objects.read().keys().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.objects.read().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.read().is_empty()
+    }
+
+    /// Remembers what a write or a consistent read has just shown, ahead of the watch.
+    pub fn put(&self, name: ObjectName, value: V) -> Arc<V> {
+        let value = Arc::new(value);
+        self.objects.write().insert(name, Arc::clone(&value));
+        value
+    }
+
+    fn remove(&self, name: &ObjectName) -> Option<Arc<V>> {
+        self.objects.write().remove(name)
+    }
+
+    /// Puts a whole new picture in place.
+    fn replace(&self, fresh: HashMap<ObjectName, Arc<V>>) {
+        *self.objects.write() = fresh;
+    }
+}
+
+/// Feeds a table from a watch. What the watch tells after a restart is gathered aside, so that readers never see a
+/// half-filled table.
+pub(super) struct Feed<'table, K, V> {
+    table: &'table Table<V>,
+    keep: fn(K) -> V,
+    gathered: Option<HashMap<ObjectName, Arc<V>>>,
+}
+
+/// What an event did to the table.
+pub(super) enum Fed<V> {
+    /// Nothing to see yet.
+    Nothing,
+    /// The table holds all there is.
+    Current,
+    /// This object is there, new or changed.
+    Applied(ObjectName, Arc<V>),
+    /// This object is gone; its last state.
+    Deleted(ObjectName, Arc<V>),
+}
+
+impl<'table, K: Kind, V> Feed<'table, K, V> {
+    /// `keep` makes of an object what is worth its memory.
+    pub(super) fn new(table: &'table Table<V>, keep: fn(K) -> V) -> Self {
+        Self { table, keep, gathered: None }
+    }
+
+    pub(super) fn take(&mut self, event: WatchEvent<K>) -> Fed<V> {
+        match event {
+            WatchEvent::Restarted => {
+                self.gathered = Some(HashMap::new());
+                Fed::Nothing
+            }
+            WatchEvent::Existing(object) => {
+                let (name, value) = self.kept(object);
+                if let Some(gathered) = &mut self.gathered {
+                    gathered.insert(name, Arc::new(value));
+                }
+                Fed::Nothing
+            }
+            WatchEvent::Current => {
+                self.table.replace(self.gathered.take().unwrap_or_default());
+                Fed::Current
+            }
+            WatchEvent::Applied(object) => {
+                let (name, value) = self.kept(object);
+                let value = self.table.put(name.clone(), value);
+                Fed::Applied(name, value)
+            }
+            WatchEvent::Deleted(object) => {
+                let (name, value) = self.kept(object);
+                let last = self.table.remove(&name).unwrap_or_else(|| Arc::new(value));
+                Fed::Deleted(name, last)
+            }
+        }
+    }
+
+    fn kept(&self, object: K) -> (ObjectName, V) {
+        (ObjectName::of(&object), (self.keep)(object))
+    }
+}
