@@ -15,7 +15,9 @@ resolver_url=http://127.0.0.1:4180 resolver_pid=
 
 finish() {
   local status=$?
-  if ((status)); then
+  if ((status > 128)); then
+    printf '\nInterrupted; nothing of it is left.\n'
+  elif ((status)); then
     printf '\n%sThe demo stopped here (status %d).%s\n' "$red$bold" "$status" "$plain"
     tail -n 15 "$stage"/*.log 2>/dev/null || true
   fi
