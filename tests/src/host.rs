@@ -31,10 +31,23 @@ pub fn bridge_class() -> String {
     class(json!({ "provider": "bridge" }))
 }
 
-/// The class [`CLASS`] of this spec; its Networks are carved from 10.64.0.0/16 as /24 where the spec has no subnets.
+/// [`recorded_class`] whose Networks are carved from these prefixes instead, and may ask for parts of them: `(prefix, length
+/// of a Network's part)`.
+pub fn recorded_class_on(delegates: &[&str], subnets: &[(&str, u8)]) -> String {
+    let mut class: Value = serde_json::from_str(&recorded_class(delegates)).expect("a class");
+    class["spec"]["subnets"] =
+        subnets.iter().map(|(cidr, length)| json!({ "cidr": cidr, "prefixLength": length })).collect();
+    class.to_string()
+}
+
+/// The class [`CLASS`] of this spec; its Networks are carved from 10.64.0.0/16 as /24, and may ask for parts of
+/// 10.99.0.0/16, where the spec has no subnets.
 pub fn class(mut spec: Value) -> String {
     if spec["subnets"].is_null() {
-        spec["subnets"] = json!([{ "cidr": "10.64.0.0/16", "prefixLength": 24 }]);
+        spec["subnets"] = json!([
+            { "cidr": "10.64.0.0/16", "prefixLength": 24 },
+            { "cidr": "10.99.0.0/16", "prefixLength": 24 },
+        ]);
     }
     spec["allowRequestedSubnets"] = json!(true);
     // JSON is YAML too.

@@ -26,7 +26,7 @@ mod waiting;
 mod wire;
 
 pub use delegate::{Action, Delegates, Recorded, Script};
-pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class};
+pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on};
 pub use kernel::bare;
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};

@@ -8,7 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use knap_tests::{Action, Call, Host, Script, Wire, eventually, network, recorded_class, thin_config};
+use knap_tests::{
+    Action, Call, Host, Script, Wire, eventually, network, recorded_class, recorded_class_on, thin_config,
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -266,7 +268,10 @@ fn routes_and_name_servers_arrive_with_the_addresses(
 
 #[test]
 fn both_families_share_a_slot() {
-    let host = host_with(&json!({ "subnets": ["10.99.7.0/24", "fd00:99:7::/64"] }));
+    let class = recorded_class_on(&["first"], &[("10.99.0.0/16", 24), ("fd00:99::/32", 64)]);
+    let asked = json!({ "subnets": ["10.99.7.0/24", "fd00:99:7::/64"] });
+    let host = Host::start(&[class, network("shop/blue", &asked)], &["first"]);
+    host.resolver.wait_ready("shop/blue");
     let pod = host.pod("web-0");
     let answer = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host);
     let addresses = answer.addresses();

@@ -8,13 +8,14 @@
     reason = "a test fails by panicking"
 )]
 
-use knap_tests::{Call, Host, Wire, network, recorded_class, thin_config};
+use knap_tests::{Call, Host, Wire, network, recorded_class, recorded_class_on, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 /// Serves `shop/blue` on 10.99.7.0/24 and fd00:99:7::/64, by one delegate that declares `mac` and `ips`.
 fn host_with(spec: &Value) -> Host {
-    let mut class: Value = serde_json::from_str(&recorded_class(&["first"])).unwrap();
+    let class = recorded_class_on(&["first"], &[("10.99.0.0/16", 24), ("fd00:99::/32", 64)]);
+    let mut class: Value = serde_json::from_str(&class).unwrap();
     class["spec"]["parameters"]["plugins"][0]["capabilities"] = json!({ "mac": true, "ips": true });
     let mut all = json!({ "subnets": ["10.99.7.0/24", "fd00:99:7::/64"], "reserved": ["10.99.7.200"] });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());

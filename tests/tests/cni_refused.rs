@@ -10,7 +10,7 @@
 
 use std::process::Command;
 
-use knap_tests::{Call, Host, binaries, eventually, network, recorded_class, thin_config};
+use knap_tests::{Answer, Call, Host, Sandbox, binaries, eventually, network, recorded_class, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn class(name: &str, spec: &Value) -> String {
     let mut class = json!({
         "apiVersion": "knap.github.com/v1alpha1", "kind": "NetworkClass", "metadata": { "name": name },
         "spec": { "provider": "cni", "parameters": { "plugins": [{ "type": "first", "ipam": { "type": "knap" } }] },
-                  "subnets": [{ "cidr": "10.64.0.0/16", "prefixLength": 24 }] },
+                  "subnets": [{ "cidr": "10.64.0.0/16", "prefixLength": 24 }, { "cidr": "10.99.0.0/16", "prefixLength": 24 }] },
     });
     class["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     class.to_string()
@@ -36,33 +36,50 @@ fn namespace(name: &str, labels: &Value) -> String {
         .to_string()
 }
 
-/// Starts a host with these manifests, and waits until each has been decided upon.
-fn host(manifests: &[String]) -> Host {
-    let host = Host::start(manifests, &["first"]);
-    for manifest in manifests {
-        let object: Value = serde_json::from_str(manifest).unwrap();
-        if object["kind"] == "Network" {
-            let metadata = &object["metadata"];
-            let name =
-                format!("{}/{}", metadata["namespace"].as_str().unwrap(), metadata["name"].as_str().unwrap());
-            eventually(&format!("{name} is decided upon"), || {
-                host.resolver.network(&name).filter(|view| view.ready || view.message.is_some())
-            });
-        }
-    }
-    host
+/// A machine with one sandbox for all its pods: recording delegates make no interfaces.
+struct Machine {
+    // Before its host, whose folder it lies in: fields are dropped in this order.
+    pod: Sandbox,
+    host: Host,
 }
 
-/// ADD for a pod of a namespace.
-fn add(host: &Host, container: &str, network: &str, namespace: &str) -> knap_tests::Answer {
-    let pod = host.pod(&format!("{container}-sandbox"));
-    let call = Call::add(container, &pod, &thin_config(network, "1.0.0"));
-    let answer = call.pod(namespace, container, "u-1").run(host);
-    if answer.status != Some(0) {
-        assert!(host.ledger.entry(container, "net1").is_none(), "an entry of a refused ADD is left");
-        assert!(host.delegates.calls().iter().all(|call| call.env("CNI_CONTAINERID") != container));
+impl Machine {
+    /// Starts it with these manifests, and waits until each Network has been decided upon.
+    fn new(manifests: &[String]) -> Self {
+        let host = Host::start(manifests, &["first"]);
+        for manifest in manifests {
+            let object: Value = serde_json::from_str(manifest).unwrap();
+            let metadata = &object["metadata"];
+            if let (Some("Network"), Some(namespace), Some(name)) =
+                (object["kind"].as_str(), metadata["namespace"].as_str(), metadata["name"].as_str())
+            {
+                eventually(&format!("{namespace}/{name} is decided upon"), || {
+                    let view = host.resolver.network(&format!("{namespace}/{name}"));
+                    view.filter(|view| view.ready || view.message.is_some())
+                });
+            }
+        }
+        let pod = host.pod("pod");
+        Self { pod, host }
     }
-    answer
+
+    /// ADD for a pod of a namespace. A refused one has left no entry and run nothing.
+    fn add(&self, container: &str, network: &str, namespace: &str) -> Answer {
+        let call = Call::add(container, &self.pod, &thin_config(network, "1.0.0"));
+        let answer = call.pod(namespace, container, &format!("uid-of-{container}")).run(&self.host);
+        if answer.status != Some(0) {
+            assert!(self.host.ledger.entry(container, "net1").is_none(), "an entry of a refused ADD is left");
+            assert!(self.host.delegates.calls().iter().all(|call| call.env("CNI_CONTAINERID") != container));
+        }
+        answer
+    }
+
+    /// Waits until a Network is refused; with what message.
+    fn refusal(&self, network: &str) -> String {
+        eventually(&format!("{network} is refused"), || {
+            self.host.resolver.network(network).filter(|view| !view.ready).and_then(|view| view.message)
+        })
+    }
 }
 
 #[rstest]
@@ -76,9 +93,10 @@ fn an_unknown_network(#[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &st
 
 #[test]
 fn a_network_that_is_not_shared_with_the_pods_namespace() {
-    let host = host(&[class("test", &json!({ "allowSharing": true })), network("shop/blue", &json!({}))]);
-    add(&host, "c1", "shop/blue", "bank").fails(7, &["shop/blue", "bank"]);
-    host.assert_nothing_left("shop/blue");
+    let machine =
+        Machine::new(&[class("test", &json!({ "allowSharing": true })), network("shop/blue", &json!({}))]);
+    machine.add("c1", "shop/blue", "bank").fails(7, &["shop/blue", "bank"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
@@ -91,19 +109,19 @@ fn a_network_shared_with_some_namespaces() {
         namespace("zoo", &json!({ "team": "green" })),
         namespace("shop", &json!({})),
     ];
-    let host = host(&manifests);
-    add(&host, "c1", "shop/blue", "bank").result();
-    add(&host, "c2", "shop/blue", "shop").result();
-    add(&host, "c3", "shop/blue", "zoo").fails(7, &["shop/blue", "zoo"]);
-    assert_eq!(host.resolver.leases("shop/blue").len(), 2);
+    let machine = Machine::new(&manifests);
+    machine.add("c1", "shop/blue", "bank").result();
+    machine.add("c2", "shop/blue", "shop").result();
+    machine.add("c3", "shop/blue", "zoo").fails(7, &["shop/blue", "zoo"]);
+    assert_eq!(machine.host.resolver.leases("shop/blue").len(), 2);
 }
 
 #[test]
 fn sharing_that_the_class_does_not_allow() {
     let shared = json!({ "sharedWith": { "namespaceSelector": {} } });
-    let host = host(&[class("test", &json!({})), network("shop/blue", &shared)]);
-    add(&host, "c1", "shop/blue", "bank").error();
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[class("test", &json!({})), network("shop/blue", &shared)]);
+    machine.add("c1", "shop/blue", "bank").error();
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[rstest]
@@ -112,64 +130,65 @@ fn a_full_subnet(#[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &str) {
         class("test", &json!({ "allowRequestedSubnets": true })),
         network("shop/blue", &json!({ "subnets": ["10.99.0.0/30"] })),
     ];
-    let host = host(&manifests);
+    let machine = Machine::new(&manifests);
     let config = thin_config("shop/blue", version);
-    let pods = [host.pod("a"), host.pod("b"), host.pod("c")];
-    Call::add("c1", &pods[0], &config).run(&host).result();
-    let second = Call::add("c2", &pods[1], &config).run(&host).addresses();
-    Call::add("c3", &pods[2], &config).run(&host).fails(11, &["shop/blue", "10.99.0.0/30"]);
-    assert_eq!(host.ledger.entries().len(), 2);
+    let pods = [machine.host.pod("a"), machine.host.pod("b"), machine.host.pod("c")];
+    Call::add("c1", &pods[0], &config).run(&machine.host).result();
+    let second = Call::add("c2", &pods[1], &config).run(&machine.host).addresses();
+    Call::add("c3", &pods[2], &config).run(&machine.host).fails(11, &["shop/blue", "10.99.0.0/30"]);
+    assert_eq!(machine.host.ledger.entries().len(), 2);
     // What is freed can be had again.
-    Call::del("c2", &pods[1], &config).run(&host).quiet();
-    assert_eq!(Call::add("c3", &pods[2], &config).run(&host).addresses(), second);
+    Call::del("c2", &pods[1], &config).run(&machine.host).quiet();
+    assert_eq!(Call::add("c3", &pods[2], &config).run(&machine.host).addresses(), second);
 }
 
 #[test]
 fn an_unknown_class() {
-    let host = host(&[class("test", &json!({})), any_network("shop/blue", &json!({ "class": "gold" }))]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "gold"]);
-    host.assert_nothing_left("shop/blue");
+    let machine =
+        Machine::new(&[class("test", &json!({})), any_network("shop/blue", &json!({ "class": "gold" }))]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "gold"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
 fn an_unknown_provider() {
-    let host = host(&[any_network("shop/blue", &json!({ "provider": "carrier-pigeon" }))]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "carrier-pigeon"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[any_network("shop/blue", &json!({ "provider": "carrier-pigeon" }))]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "carrier-pigeon"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
 fn a_class_without_the_features_asked_for() {
     let spec = json!({ "class": "test", "requires": { "isolation": true, "mtu": 9000 } });
-    let host = host(&[
+    let machine = Machine::new(&[
         class("test", &json!({ "features": { "isolation": true } })),
         any_network("shop/blue", &spec),
     ]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "test", "mtu"]);
-    host.assert_nothing_left("shop/blue");
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "test", "mtu"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
 fn features_that_no_class_offers() {
     let spec = json!({ "requires": { "hardwareAcceleration": true } });
-    let host = host(&[class("test", &json!({})), any_network("shop/blue", &spec)]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "hardwareAcceleration"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[class("test", &json!({})), any_network("shop/blue", &spec)]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "hardwareAcceleration"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
 fn class_and_provider_that_contradict() {
     let spec = json!({ "class": "test", "provider": "macvlan" });
-    let host = host(&[class("test", &json!({})), any_network("shop/blue", &spec)]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "test", "macvlan"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[class("test", &json!({})), any_network("shop/blue", &spec)]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "test", "macvlan"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
 fn no_class_at_all_and_none_marked_default() {
-    let host = host(&[class("test", &json!({})), any_network("shop/blue", &json!({}))]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "default"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[class("test", &json!({})), any_network("shop/blue", &json!({}))]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "default"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
@@ -179,9 +198,9 @@ fn several_classes_marked_default() {
         class["metadata"]["annotations"] = json!({ "knap.github.com/is-default-class": "true" });
         class.to_string()
     };
-    let host = host(&[marked("one"), marked("two"), any_network("shop/blue", &json!({}))]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "one", "two"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[marked("one"), marked("two"), any_network("shop/blue", &json!({}))]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "one", "two"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
@@ -194,32 +213,32 @@ fn a_class_that_the_namespace_may_not_use() {
         network("shop/blue", &json!({})),
         network("bank/blue", &json!({})),
     ];
-    let host = host(&manifests);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue", "test"]);
-    add(&host, "c2", "bank/blue", "bank").result();
+    let machine = Machine::new(&manifests);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue", "test"]);
+    machine.add("c2", "bank/blue", "bank").result();
 }
 
 #[test]
 fn more_attachments_than_the_namespace_may_have() {
     let access = json!({ "access": { "attachmentsPerNamespace": 2 } });
-    let host = host(&[class("test", &access), network("shop/blue", &json!({}))]);
-    add(&host, "c1", "shop/blue", "shop").result();
-    add(&host, "c2", "shop/blue", "shop").result();
-    add(&host, "c3", "shop/blue", "shop").fails(7, &["shop", "2"]);
+    let machine = Machine::new(&[class("test", &access), network("shop/blue", &json!({}))]);
+    machine.add("c1", "shop/blue", "shop").result();
+    machine.add("c2", "shop/blue", "shop").result();
+    machine.add("c3", "shop/blue", "shop").fails(7, &["shop", "2"]);
     let config = thin_config("shop/blue", "1.0.0");
-    Call::new("DEL", "c1", &config).run(&host).quiet();
-    add(&host, "c4", "shop/blue", "shop").result();
+    Call::new("DEL", "c1", &config).run(&machine.host).quiet();
+    machine.add("c4", "shop/blue", "shop").result();
 }
 
 #[test]
 fn more_networks_than_the_namespace_may_have() {
     let access = json!({ "access": { "networksPerNamespace": 1 } });
-    let host = Host::start(&[class("test", &access), network("shop/blue", &json!({}))], &["first"]);
-    host.resolver.wait_ready("shop/blue");
-    host.resolver.write_manifest("later.yaml", &network("shop/red", &json!({})));
-    eventually("shop/red is refused", || host.resolver.network("shop/red").and_then(|view| view.message));
-    add(&host, "c1", "shop/red", "shop").fails(7, &["shop/red"]);
-    add(&host, "c2", "shop/blue", "shop").result();
+    let machine = Machine::new(&[class("test", &access), network("shop/blue", &json!({}))]);
+    machine.host.resolver.wait_ready("shop/blue");
+    machine.host.resolver.write_manifest("later.yaml", &network("shop/red", &json!({})));
+    machine.refusal("shop/red");
+    machine.add("c1", "shop/red", "shop").fails(7, &["shop/red"]);
+    machine.add("c2", "shop/blue", "shop").result();
 }
 
 #[test]
@@ -228,23 +247,26 @@ fn a_requested_subnet_that_overlaps_another_networks() {
         class("test", &json!({ "allowRequestedSubnets": true })),
         network("shop/blue", &json!({ "subnets": ["10.99.0.0/24"] })),
     ];
-    let host = host(&manifests);
-    host.resolver
+    let machine = Machine::new(&manifests);
+    machine
+        .host
+        .resolver
         .write_manifest("later.yaml", &network("shop/red", &json!({ "subnets": ["10.99.0.128/25"] })));
-    let message =
-        eventually("shop/red is refused", || host.resolver.network("shop/red").and_then(|view| view.message));
+    let message = machine.refusal("shop/red");
     assert!(message.contains("shop/blue") && message.contains("10.99.0.0/24"), "{message}");
-    let error = add(&host, "c1", "shop/red", "shop").error();
+    let error = machine.add("c1", "shop/red", "shop").error();
     assert!(error.msg.contains("shop/red") && error.msg.contains("shop/blue"), "{error:?}");
-    add(&host, "c2", "shop/blue", "shop").result();
+    machine.add("c2", "shop/blue", "shop").result();
 }
 
 #[test]
 fn requested_subnets_that_the_class_does_not_allow() {
-    let host =
-        host(&[class("test", &json!({})), network("shop/blue", &json!({ "subnets": ["10.99.0.0/24"] }))]);
-    add(&host, "c1", "shop/blue", "shop").fails(7, &["shop/blue"]);
-    host.assert_nothing_left("shop/blue");
+    let machine = Machine::new(&[
+        class("test", &json!({})),
+        network("shop/blue", &json!({ "subnets": ["10.99.0.0/24"] })),
+    ]);
+    machine.add("c1", "shop/blue", "shop").fails(7, &["shop/blue"]);
+    machine.host.assert_nothing_left("shop/blue");
 }
 
 #[test]
@@ -294,12 +316,12 @@ fn a_manifest_that_breaks_does_not_remove_what_it_held() {
 
 #[test]
 fn a_new_manifest_serves_within_a_second() {
-    let host = Host::start(&[recorded_class(&["first"])], &["first"]);
+    let machine = Machine::new(&[recorded_class(&["first"])]);
     let begin = std::time::Instant::now();
-    host.resolver.write_manifest("late.yaml", &network("shop/late", &json!({})));
-    host.resolver.wait_ready("shop/late");
+    machine.host.resolver.write_manifest("late.yaml", &network("shop/late", &json!({})));
+    machine.host.resolver.wait_ready("shop/late");
     assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
-    add(&host, "c1", "shop/late", "shop").result();
+    machine.add("c1", "shop/late", "shop").result();
 }
 
 #[test]
