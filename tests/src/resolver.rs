@@ -172,9 +172,14 @@ impl Resolver {
         (status == 200).then(|| decode(&body))
     }
 
-    /// `GET /v1/attachments?network=…`: the leases of one Network.
+    /// `GET /v1/attachments?network=…`: the leases of one Network; none of one that is gone.
     pub fn attachments(&self, network: &str) -> Vec<AttachmentView> {
         let (status, body) = self.get(&format!("/v1/attachments?network={network}"));
+        if status == 404 {
+            let all = self.status().map(|status| status.leases);
+            assert_eq!(all, Some(0), "{network} is gone, but leases are left");
+            return Vec::new();
+        }
         assert_eq!(status, 200, "attachments of {network}: {body}");
         decode(&body)
     }

@@ -22,16 +22,16 @@ fn host() -> Host {
     host
 }
 
-/// Runs `call` once per fault point and turn, each time on an attachment of its own that `prepare` has brought about.
-/// Returns those that were killed, and adds the points' names to `passed`.
+/// Runs `call` once per fault point and turn, each time on an attachment of its own that `prepare` has brought about,
+/// and has each that was killed recovered before the next. Returns the names of the points that were passed.
 fn kill_everywhere(
     host: &Host,
     label: &str,
-    passed: &mut BTreeSet<String>,
     prepare: impl Fn(&str, &Sandbox),
     call: impl Fn(&str, &Sandbox) -> Call,
-) -> Vec<(String, Sandbox)> {
-    let mut killed = Vec::new();
+    recover: impl Fn(&str, Sandbox),
+) -> BTreeSet<String> {
+    let mut passed = BTreeSet::new();
     for (number, point) in host.fault_points().iter().enumerate() {
         for turn in 1.. {
             assert!(turn < 100, "{point} is passed without end");
@@ -39,18 +39,55 @@ fn kill_everywhere(
             let pod = host.pod(&container);
             prepare(&container, &pod);
             let answer: Answer = call(&container, &pod).fault_at(point, turn).run(host);
-            if answer.status.is_some() {
-                // Not passed so often: this one came to its end, and is removed.
-                let config = thin_config("shop/blue", "1.1.0");
-                Call::del(&container, &pod, &config).run(host).quiet();
+            let was_killed = answer.status.is_none();
+            recover(&container, pod);
+            if !was_killed {
+                // Not passed so often: this one came to its end.
                 break;
             }
             passed.insert(point.clone());
-            killed.push((container, pod));
         }
     }
-    assert!(!killed.is_empty(), "no fault point was passed");
-    killed
+    assert!(!passed.is_empty(), "no fault point was passed");
+    passed
+}
+
+/// How what a killed call has left is finished.
+#[derive(Debug, Clone, Copy)]
+enum Recovery {
+    Del,
+    Gc,
+    AddAgain,
+    Reap,
+    Reboot,
+}
+
+impl Recovery {
+    fn run(self, host: &Host, container: &str, pod: Sandbox) {
+        let config = thin_config("shop/blue", "1.1.0");
+        match self {
+            Self::Del => Call::del(container, &pod, &config).run(host).quiet(),
+            Self::Gc => Call::gc(&config, &[]).run(host).quiet(),
+            Self::AddAgain => {
+                add(container, &pod).run(host).result();
+                Call::del(container, &pod, &config).run(host).quiet();
+            }
+            Self::Reap => {
+                pod.remove();
+                host.reap();
+            }
+            // All at once, in the end.
+            Self::Reboot => pod.remove(),
+        }
+    }
+}
+
+fn add(container: &str, pod: &Sandbox) -> Call {
+    Call::add(container, pod, &thin_config("shop/blue", "1.1.0")).pod("shop", container, container)
+}
+
+fn del(container: &str, pod: &Sandbox) -> Call {
+    Call::del(container, pod, &thin_config("shop/blue", "1.1.0"))
 }
 
 /// Nothing is left; what the resolver may still hold for a request without an answer goes after its deadline.
@@ -75,15 +112,6 @@ fn assert_undone(host: &Host) {
     assert!(open.is_empty(), "not undone: {open:?}");
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Recovery {
-    Del,
-    Gc,
-    AddAgain,
-    Reap,
-    Reboot,
-}
-
 #[rstest]
 #[case::by_del(Recovery::Del)]
 #[case::by_gc(Recovery::Gc)]
@@ -92,29 +120,9 @@ enum Recovery {
 #[case::by_reap_after_a_reboot(Recovery::Reboot)]
 fn an_add_killed_anywhere_is_undone(#[case] recovery: Recovery) {
     let host = host();
-    let config = thin_config("shop/blue", "1.1.0");
-    let add =
-        |container: &str, pod: &Sandbox| Call::add(container, pod, &config).pod("shop", container, container);
-    let killed = kill_everywhere(&host, "add", &mut BTreeSet::new(), |_, _| {}, add);
-    match recovery {
-        Recovery::Del => {
-            for (container, pod) in &killed {
-                Call::del(container, pod, &config).run(&host).quiet();
-            }
-        }
-        Recovery::Gc => Call::gc(&config, &[]).run(&host).quiet(),
-        Recovery::AddAgain => {
-            for (container, pod) in &killed {
-                let answer = add(container, pod).run(&host);
-                answer.result();
-                Call::del(container, pod, &config).run(&host).quiet();
-            }
-        }
-        Recovery::Reap => killed.into_iter().for_each(|(_, pod)| pod.remove()),
-        Recovery::Reboot => {
-            killed.into_iter().for_each(|(_, pod)| pod.remove());
-            host.reboot(2);
-        }
+    kill_everywhere(&host, "add", |_, _| {}, add, |container, pod| recovery.run(&host, container, pod));
+    if matches!(recovery, Recovery::Reboot) {
+        host.reboot(2);
     }
     assert_clean(&host);
 }
@@ -126,57 +134,27 @@ fn an_add_killed_anywhere_is_undone(#[case] recovery: Recovery) {
 #[case::by_reap(Recovery::Reap)]
 fn a_del_killed_anywhere_is_finished(#[case] recovery: Recovery) {
     let host = host();
-    let config = thin_config("shop/blue", "1.1.0");
-    let add = |container: &str, pod: &Sandbox| {
-        Call::add(container, pod, &config).pod("shop", container, container).run(&host).result();
-    };
-    let del = |container: &str, pod: &Sandbox| Call::del(container, pod, &config);
-    let killed = kill_everywhere(&host, "del", &mut BTreeSet::new(), add, del);
-    match recovery {
-        Recovery::Del => {
-            for (container, pod) in &killed {
-                Call::del(container, pod, &config).run(&host).quiet();
-            }
-        }
-        Recovery::Gc => Call::gc(&config, &[]).run(&host).quiet(),
-        Recovery::AddAgain => {
-            for (container, pod) in &killed {
-                add(container, pod);
-                Call::del(container, pod, &config).run(&host).quiet();
-            }
-        }
-        Recovery::Reap | Recovery::Reboot => killed.into_iter().for_each(|(_, pod)| pod.remove()),
-    }
+    let attached = |container: &str, pod: &Sandbox| drop(add(container, pod).run(&host).result());
+    kill_everywhere(&host, "del", attached, del, |container, pod| recovery.run(&host, container, pod));
     assert_clean(&host);
 }
 
 #[test]
 fn a_gc_killed_anywhere_is_finished_by_the_next() {
     let host = host();
-    let config = thin_config("shop/blue", "1.1.0");
-    let add = |container: &str, pod: &Sandbox| {
-        Call::add(container, pod, &config).run(&host).result();
-    };
-    let gc = |_: &str, _: &Sandbox| Call::gc(&config, &[]);
-    kill_everywhere(&host, "gc", &mut BTreeSet::new(), add, gc);
-    Call::gc(&config, &[]).run(&host).quiet();
+    let attached = |container: &str, pod: &Sandbox| drop(add(container, pod).run(&host).result());
+    let gc = |_: &str, _: &Sandbox| Call::gc(&thin_config("shop/blue", "1.1.0"), &[]);
+    kill_everywhere(&host, "gc", attached, gc, |container, pod| Recovery::Gc.run(&host, container, pod));
     assert_clean(&host);
 }
 
 #[test]
 fn every_fault_point_is_passed_by_something() {
     let host = host();
-    let config = thin_config("shop/blue", "1.1.0");
-    let mut passed = BTreeSet::new();
-    let add =
-        |container: &str, pod: &Sandbox| Call::add(container, pod, &config).pod("shop", container, container);
     let attached = |container: &str, pod: &Sandbox| drop(add(container, pod).run(&host).result());
-    let mut left = kill_everywhere(&host, "add", &mut passed, |_, _| {}, add);
-    let del = |container: &str, pod: &Sandbox| Call::del(container, pod, &config);
-    left.extend(kill_everywhere(&host, "del", &mut passed, attached, del));
-    for (container, pod) in &left {
-        Call::del(container, pod, &config).run(&host).quiet();
-    }
+    let recover = |container: &str, pod: Sandbox| Recovery::Del.run(&host, container, pod);
+    let mut passed = kill_everywhere(&host, "add", |_, _| {}, add, recover);
+    passed.extend(kill_everywhere(&host, "del", attached, del, recover));
     assert_clean(&host);
     let all: BTreeSet<String> = host.fault_points().into_iter().collect();
     assert_eq!(passed, all);

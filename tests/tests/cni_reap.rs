@@ -11,9 +11,7 @@
 use std::fs;
 use std::path::Path;
 
-use knap_tests::{
-    Action, Call, Host, Sandbox, Script, Wire, eventually, network, recorded_class, thin_config,
-};
+use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, eventually, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -233,24 +231,42 @@ fn a_lease_that_the_ledger_does_not_know_is_given_back() {
 
 #[test]
 fn a_lease_that_the_resolver_has_lost_is_asserted_again() {
-    // Everything that names the lease is requested, so that it is the same after the loss.
-    let spec = json!({ "subnets": ["10.99.7.0/24"] });
-    let host = Host::start(&[recorded_class(&["first"]), network("shop/blue", &spec)], &["first"]);
-    host.resolver.wait_ready("shop/blue");
+    let host = Host::recorded();
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
+    // A backup from before the attachment is restored.
+    let (state, backup) = (host.folder().join("resolver/state.redb"), host.folder().join("backup.redb"));
+    host.resolver.stop();
+    fs::copy(&state, &backup).unwrap();
+    host.resolver.start();
     Call::add("c1", &pod, &config).run(&host).result();
     let before = host.resolver.attachments("shop/blue");
     host.resolver.stop();
-    fs::remove_file(host.folder().join("resolver/state.redb")).unwrap();
+    fs::rename(&backup, &state).unwrap();
     host.resolver.start();
     host.resolver.wait_ready("shop/blue");
     assert_eq!(host.resolver.leases("shop/blue"), Vec::<String>::new());
+    host.delegates.forget();
     reap(&host);
-    let after = host.resolver.attachments("shop/blue");
-    assert_eq!(after.len(), 1, "{after:?}");
-    assert_eq!((&after[0].lease, &after[0].addresses), (&before[0].lease, &before[0].addresses));
-    assert_eq!(host.delegates.steps(), ["ADD first"], "nothing ran");
+    assert_eq!(host.resolver.attachments("shop/blue"), before);
+    assert_eq!(host.delegates.steps(), Vec::<String>::new(), "nothing ran");
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn what_can_not_be_asserted_again_is_reported_and_left_running() {
+    let (host, pod, config) = attached();
+    host.resolver.stop();
+    // Nothing is left: the Network made anew has other MACs.
+    fs::remove_file(host.folder().join("resolver/state.redb")).unwrap();
+    host.resolver.start();
+    host.resolver.wait_ready("shop/blue");
+    let answer = host.reap();
+    assert_ne!(answer.status, Some(0), "{answer:?}");
+    assert!(answer.stdout.contains("c1/net1"), "{answer:?}");
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
     Call::del("c1", &pod, &config).run(&host).quiet();
     host.assert_nothing_left("shop/blue");
 }
