@@ -104,25 +104,26 @@ pub(super) enum ReadError {
 /// The state file, open or waiting to be opened again: redb refuses everything after an I/O error (a full disk)
 /// until its file is opened anew.
 pub(super) struct Database {
-    path: PathBuf,
+    /// None in memory.
+    path: Option<PathBuf>,
     file: RwLock<Option<redb::Database>>,
 }
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let file = open_file(path)?;
-        Ok(Self { path: path.to_owned(), file: RwLock::new(Some(file)) })
+        Ok(Self { path: Some(path.to_owned()), file: RwLock::new(Some(file)) })
     }
 
     /// A database that is gone with the process.
     pub(super) fn in_memory() -> Result<Self, OpenError> {
-        let path = PathBuf::from("(in memory)");
+        let path = Path::new("(in memory)");
         let mut builder = redb::Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         let file =
-            builder.create_with_backend(InMemoryBackend::new()).map_err(|error| refusal(&path, error))?;
-        prepare(&path, &file)?;
-        Ok(Self { path, file: RwLock::new(Some(file)) })
+            builder.create_with_backend(InMemoryBackend::new()).map_err(|error| refusal(path, error))?;
+        prepare(path, &file)?;
+        Ok(Self { path: None, file: RwLock::new(Some(file)) })
     }
 
     /// Begins a consistent read of all that is committed.
@@ -141,12 +142,22 @@ impl Database {
         file.as_ref().ok_or(redb::Error::PreviousIo).and_then(transaction)
     }
 
-    /// Closes the file and opens it again. Readers that are under way see their reads fail.
-    pub(super) fn reopen(&self) -> Result<(), OpenError> {
+    /// Closes the file; what is in memory stays. Readers that are under way see their reads fail, and so do all until it is opened again.
+    pub(super) fn close(&self) {
+        if self.path.is_none() {
+            return;
+        }
         let closed = self.file.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(closed);
+    }
+
+    /// Opens the file again after [`Database::close`].
+    pub(super) fn reopen(&self) -> Result<(), OpenError> {
         // Not under the lock: checking a large file takes a while, and readers must not hang for it.
-        let file = open_file(&self.path)?;
+        let file = match &self.path {
+            Some(path) => open_file(path)?,
+            None => return Ok(()),
+        };
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }

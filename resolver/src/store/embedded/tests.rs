@@ -1,10 +1,13 @@
 use std::future::ready;
 use std::path::PathBuf;
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tempfile::TempDir;
 
 use super::{EmbeddedStore, OpenError};
-use crate::store::suite;
+use crate::store::{Labels, Store, StoreError, WatchEvent, suite};
 
 fn file() -> (PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -71,6 +74,27 @@ async fn a_damaged_state_file_is_refused() {
     std::fs::write(&path, &altered).unwrap();
     let refused = EmbeddedStore::open(&path).err().unwrap();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
+}
+
+/// As after an I/O error, which makes redb refuse everything until its file is opened anew.
+#[tokio::test]
+async fn a_file_that_failed_is_opened_again() {
+    let (store, _folder) = open();
+    let mut watch = store.watch::<Namespace>();
+    while !matches!(watch.next().await, Some(WatchEvent::Current)) {}
+    let namespace = |name: &str| {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        Namespace { metadata, ..Namespace::default() }
+    };
+    store.create(&namespace("before")).await.unwrap();
+    store.shared.database.close();
+    let refused = store.list::<Namespace>(&Labels::new()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    let refused = store.create(&namespace("during")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    while store.create(&namespace("after")).await.is_err() {}
+    assert_eq!(store.list::<Namespace>(&Labels::new()).await.unwrap().len(), 2);
+    while !matches!(watch.next().await, Some(WatchEvent::Restarted)) {}
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redb::ReadableTable;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -15,7 +15,7 @@ use super::record::{Content, Key, Stored};
 const BATCH: usize = 512;
 /// Writes that may wait; beyond these, callers wait to hand theirs over.
 const QUEUE: usize = 1024;
-/// A file that failed is not tried again sooner.
+/// Between attempts to open a file that failed.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A change of one object. What it replaces or deletes must still have the version that its caller read, so that
@@ -73,7 +73,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(database: Arc<Database>, changes: Changes) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let run = move || Loop { database, changes, reopened: None }.run(queue);
+        let run = move || Loop { database, changes }.run(queue);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -102,15 +102,13 @@ impl Drop for Writer {
 struct Loop {
     database: Arc<Database>,
     changes: Changes,
-    /// When the file was last opened again.
-    reopened: Option<Instant>,
 }
 
 /// A write that its transaction took, and the change that it makes once committed.
 type Outcome = Result<(u64, Change), WriteError>;
 
 impl Loop {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    fn run(self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -118,11 +116,13 @@ impl Loop {
             {
                 batch.push(job);
             }
-            self.commit(batch);
+            if let Err(error) = self.commit(batch) {
+                self.recover(&mut queue, &error);
+            }
         }
     }
 
-    fn commit(&mut self, batch: Vec<Job>) {
+    fn commit(&self, batch: Vec<Job>) -> Result<(), Arc<redb::Error>> {
         let (writes, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.write, job.answer)).unzip();
         match self.database.write(|file| transact(file, writes)) {
@@ -130,17 +130,39 @@ impl Loop {
                 for (outcome, answer) in outcomes.into_iter().zip(answers) {
                     self.tell(outcome, answer);
                 }
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "can't write the state file");
                 let error = Arc::new(error);
                 for answer in answers {
-                    // Who no longer waits needs no answer.
-                    let _ = answer.send(Err(WriteError::File(error.clone())));
+                    refuse(answer, &error);
                 }
-                self.reopen();
+                Err(error)
             }
         }
+    }
+
+    /// Opens the file anew, as often as it takes: a disk may be full for a while. Who wants to write meanwhile is
+    /// refused, not kept waiting.
+    fn recover(&self, queue: &mut mpsc::Receiver<Job>, cause: &Arc<redb::Error>) {
+        tracing::error!(error = cause.as_ref() as &dyn std::error::Error, "can't write the state file");
+        self.database.close();
+        while let Err(error) = self.database.reopen() {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "nothing can be read or written; trying again"
+            );
+            std::thread::sleep(REOPEN_PAUSE);
+            while let Ok(job) = queue.try_recv() {
+                refuse(job.answer, cause);
+            }
+            if queue.is_closed() {
+                return;
+            }
+        }
+        tracing::info!("the state file is open again");
+        // Without watchers nobody is told.
+        let _ = self.changes.send(Arc::new(Change::Reopened));
     }
 
     fn tell(&self, outcome: Outcome, answer: Answer) {
@@ -151,21 +173,11 @@ impl Loop {
         });
         let _ = answer.send(result);
     }
+}
 
-    fn reopen(&mut self) {
-        if self.reopened.is_some_and(|last| last.elapsed() < REOPEN_PAUSE) {
-            std::thread::sleep(REOPEN_PAUSE);
-        }
-        self.reopened = Some(Instant::now());
-        match self.database.reopen() {
-            Ok(()) => {
-                let _ = self.changes.send(Arc::new(Change::Reopened));
-            }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "can't open the state file again");
-            }
-        }
-    }
+fn refuse(answer: Answer, error: &Arc<redb::Error>) {
+    // Who no longer waits needs no answer.
+    let _ = answer.send(Err(WriteError::File(Arc::clone(error))));
 }
 
 fn transact(file: &redb::Database, writes: Vec<Write>) -> Result<Vec<Outcome>, redb::Error> {
