@@ -52,6 +52,15 @@ impl Failure {
         self
     }
 
+    /// Names the object, unless the message already does.
+    #[must_use]
+    pub fn about(mut self, object: &str) -> Self {
+        if !self.message.contains(object) {
+            self.message = format!("{object}: {}", self.message);
+        }
+        self
+    }
+
     /// The error document, as it goes to standard output.
     pub fn document(&self, version: CniVersion) -> String {
         let document = Document {

@@ -48,7 +48,7 @@ pub fn tear_down(
     if let Some(failure) = Failure::all_of(failures) {
         let gone = sandbox.proven_gone || (scope.by_runtime && sandbox.missing);
         if !gone {
-            return Err(failure);
+            return Err(failure.about(&object(entry)));
         }
         tracing::warn!(
             container = %entry.key.container_id, ifname = %entry.key.ifname, error = %failure,
@@ -59,10 +59,18 @@ pub fn tear_down(
     let released = entry.host_links.iter().map(|link| session.links.release(link, &entry.key));
     let failures = released.filter_map(Result::err).map(Failure::from).collect();
     if let Some(failure) = Failure::all_of(failures) {
-        return Err(failure);
+        return Err(failure.about(&object(entry)));
     }
     fault::point("teardown.links-released");
     Ok(locked.to_tombstone(entry)?)
+}
+
+/// The attachment, for messages.
+fn object(entry: &Entry) -> String {
+    format!(
+        "interface {} of network {} in sandbox {}",
+        entry.key.ifname, entry.network, entry.key.container_id
+    )
 }
 
 /// What has become of an attachment's namespace.

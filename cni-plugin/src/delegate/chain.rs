@@ -27,6 +27,12 @@ impl Patience {
     fn deadline(self) -> Instant {
         self.until.min(Instant::now() + self.each)
     }
+
+    /// The same where `count` delegates have to share what is left: one that hangs must not cost the others their turn.
+    fn shared_among(self, count: usize) -> Self {
+        let left = self.until.saturating_duration_since(Instant::now());
+        Self { each: self.each.min(left / u32::try_from(count).unwrap_or(u32::MAX).max(1)), ..self }
+    }
 }
 
 /// An attachment's delegates, with what the ledger knows of it.
@@ -97,9 +103,9 @@ impl<'a> Chain<'a> {
     /// DEL of the first `count` delegates, in reverse, each with the final result. Goes on past errors and returns them
     /// all.
     pub fn del(&self, count: usize, prev: Option<&CniResult>, patience: Patience) -> Vec<Failure> {
-        let plugins = self.entry.plugins.iter().take(count).rev();
-        let deleted = plugins.map(|plugin| {
-            let deleted = self.quietly(Command::Del, plugin, prev, patience);
+        let plugins = self.entry.plugins.iter().take(count).enumerate().rev();
+        let deleted = plugins.map(|(before, plugin)| {
+            let deleted = self.quietly(Command::Del, plugin, prev, patience.shared_among(before + 1));
             fault::point("teardown.delegate-undone");
             deleted
         });

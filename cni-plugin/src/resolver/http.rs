@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knap_protocol::{CniCode, NodeName, Problem, ResolverAccess};
-use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 
@@ -40,19 +39,32 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 /// No answer of the protocol comes near this.
 const LARGEST_ANSWER: u64 = 16 << 20;
 
-/// Sends it, and reads the answer. An answer without a body is read as JSON's `null`.
-pub(super) fn send<Answer: DeserializeOwned>(request: &Request<'_>) -> Result<Answer, Cause> {
+/// An answer of success.
+#[derive(Debug)]
+pub(super) struct Answer {
+    endpoint: String,
+    status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The error that a body is which says nothing to us.
+    pub(super) fn garbage(&self, reason: String) -> Cause {
+        Cause::Garbage { endpoint: self.endpoint.clone(), status: self.status, reason }
+    }
+}
+
+/// Sends it, and reads the answer. All but success is an error.
+pub(super) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
     let agent = agent(request)?;
     let url = request.endpoint.url(request.path);
-    // The status is for everybody, and asked when there may be no token yet.
-    let token = if request.method == Method::Get { None } else { Some(bearer(request.access)?) };
-    let authorized = |name: Option<String>| name.unwrap_or_default();
     let answered = match request.method {
+        // The status is for everybody, and asked when there may be no token yet.
         Method::Get => agent.get(&url).call(),
-        Method::Delete => agent.delete(&url).header("authorization", authorized(token)).call(),
+        Method::Delete => agent.delete(&url).header("authorization", bearer(request.access)?).call(),
         Method::Put | Method::Post => {
             let builder = if request.method == Method::Put { agent.put(&url) } else { agent.post(&url) };
-            let builder = builder.header("authorization", authorized(token));
+            let builder = builder.header("authorization", bearer(request.access)?);
             builder.content_type("application/json").send(&request.body[..])
         }
     };
@@ -64,28 +76,25 @@ pub(super) fn send<Answer: DeserializeOwned>(request: &Request<'_>) -> Result<An
         .limit(LARGEST_ANSWER)
         .read_to_vec()
         .map_err(|error| no_answer(request.endpoint, &error))?;
-    read(request, status, &body)
+    let answer = Answer { endpoint: request.endpoint.as_str().to_owned(), status, body };
+    if (200..300).contains(&status) { Ok(answer) } else { Err(refusal(request, &answer)) }
 }
 
-fn read<Answer: DeserializeOwned>(request: &Request<'_>, status: u16, body: &[u8]) -> Result<Answer, Cause> {
-    let garbage =
-        |reason: String| Cause::Garbage { endpoint: request.endpoint.as_str().to_owned(), status, reason };
-    if (200..300).contains(&status) {
-        let body = if body.is_empty() { b"null" } else { body };
-        return serde_json::from_slice(body).map_err(|error| garbage(error.to_string()));
-    }
-    let problem = match serde_json::from_slice::<Problem>(body) {
+/// Why the resolver did not do it.
+fn refusal(request: &Request<'_>, answer: &Answer) -> Cause {
+    let status = answer.status;
+    let problem = match serde_json::from_slice::<Problem>(&answer.body) {
         Ok(problem) => problem,
         // A proxy or a server's own page: the status says what little there is to know.
         Err(_) if matches!(status, 401 | 403) => bare_problem(status),
-        Err(error) => return Err(garbage(format!("no problem document ({error})"))),
+        Err(error) => return answer.garbage(format!("no problem document ({error})")),
     };
-    Err(if matches!(status, 401 | 403) {
+    if matches!(status, 401 | 403) {
         let token_file = request.access.token_file.clone();
         Cause::Credential { problem: Box::new(problem), node: request.node.clone(), token_file }
     } else {
         Cause::Refused { problem: Box::new(problem) }
-    })
+    }
 }
 
 /// What a 401 or 403 without a document means.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Cause, Outcome, ResolverError};
-use http::{Method, Request};
+use http::{Answer, Method, Request};
 
 /// The resolver, as this node asks it.
 #[derive(Debug)]
@@ -39,11 +39,12 @@ impl Resolver {
         until: Instant,
     ) -> Result<AttachReply, ResolverError> {
         let path = path::attachment(&self.node, key);
-        self.call(Method::Put, &path, until, |share| {
+        let body = |share: Duration| {
             // Whole seconds, and never none: a resolver that is asked to do it in no time does nothing.
             let seconds = u32::try_from(share.as_secs()).unwrap_or(u32::MAX).max(1);
             json(&AttachRequest { deadline_seconds: seconds, ..request.clone() })
-        })
+        };
+        read(&self.call(Method::Put, &path, until, &body)?)
     }
 
     /// Tells that an attachment is no more. Repeatable.
@@ -55,7 +56,7 @@ impl Resolver {
         until: Instant,
     ) -> Result<(), ResolverError> {
         let path = path::release(&self.node, key, attempt, leases);
-        self.call::<serde::de::IgnoredAny>(Method::Delete, &path, until, |_| Vec::new()).map(drop)
+        self.call(Method::Delete, &path, until, &|_| Vec::new()).map(drop)
     }
 
     /// Compares the ledger with the leases.
@@ -64,22 +65,22 @@ impl Resolver {
         request: &ReconcileRequest,
         until: Instant,
     ) -> Result<ReconcileReply, ResolverError> {
-        self.call(Method::Post, &path::reconcile(&self.node), until, |_| json(request))
+        read(&self.call(Method::Post, &path::reconcile(&self.node), until, &|_| json(request))?)
     }
 
     /// Whether it is there, and what it says of itself.
     pub fn status(&self, until: Instant) -> Result<StatusView, ResolverError> {
-        self.call(Method::Get, path::STATUS, until, |_| Vec::new())
+        read(&self.call(Method::Get, path::STATUS, until, &|_| Vec::new())?)
     }
 
     /// Calls one endpoint after the other until one has an answer that counts. Each gets an equal share of the time
     /// that is left.
-    fn call<Answer: DeserializeOwned>(
+    fn call(
         &self,
         method: Method,
         path: &str,
         until: Instant,
-        body: impl Fn(Duration) -> Vec<u8>,
+        body: &dyn Fn(Duration) -> Vec<u8>,
     ) -> Result<Answer, ResolverError> {
         let mut outcome = Outcome::Nothing;
         let mut failed = None;
@@ -121,6 +122,14 @@ impl Resolver {
 
 /// Less than this is not worth a connection; and a call whose time is over gets this much, to say so properly.
 const SHORTEST_SHARE: Duration = Duration::from_millis(50);
+
+/// What an answer of success says.
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ResolverError> {
+    serde_json::from_slice(&answer.body).map_err(|error| ResolverError {
+        cause: answer.garbage(error.to_string()),
+        outcome: Outcome::Perhaps,
+    })
+}
 
 /// Bodies are structs of strings, numbers and maps, which always have a JSON form.
 fn json(body: &impl Serialize) -> Vec<u8> {

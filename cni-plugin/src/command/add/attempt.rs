@@ -113,7 +113,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
     /// The question failed: what it may have done there is undone, and nothing is here yet.
     fn give_up(&mut self, error: ResolverError) -> Failure {
         let outcome = error.outcome;
-        let failure = Failure::from(error).and(format_args!("network {}", self.entry.network));
+        let failure = Failure::from(error);
         let undone = match outcome {
             Outcome::Nothing => self.locked.remove().map_err(Failure::from),
             Outcome::Perhaps => {
@@ -122,7 +122,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
             }
             Outcome::Pending => self.bury(),
         };
-        with_leftovers(failure, undone)
+        self.with_leftovers(failure, undone)
     }
 
     /// Undoes the first `ran` delegates, the links and the lease.
@@ -134,7 +134,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
         };
         let boot = self.entry.boot_id.clone();
         let undone = tear_down(self.session, self.locked, &self.entry, &boot, scope);
-        with_leftovers(failure, undone.map(|tombstone| self.release(tombstone)))
+        self.with_leftovers(failure, undone.map(|tombstone| self.release(tombstone)))
     }
 
     /// Nothing is here but the entry.
@@ -142,6 +142,17 @@ impl<'a, 'b> Attempted<'a, 'b> {
         let tombstone = self.locked.to_tombstone(&self.entry)?;
         self.release(tombstone);
         Ok(())
+    }
+
+    /// Says which Network failed, and what is left where undoing did not come to its end.
+    fn with_leftovers(&self, failure: Failure, undone: Result<(), Failure>) -> Failure {
+        let failure = failure.about(&format!("network {}", self.entry.network));
+        match undone {
+            Ok(()) => failure,
+            Err(leftover) => failure.and(format_args!(
+                "and not all of it could be undone ({leftover}): DEL, or `knap reap`, will finish"
+            )),
+        }
     }
 
     /// A release that fails is sent again by later calls.
@@ -157,16 +168,6 @@ impl<'a, 'b> Attempted<'a, 'b> {
     fn chain<'c>(&'c self, delegates: &'c crate::delegate::Delegates<'c>) -> Chain<'c> {
         let netns = self.entry.netns.as_ref().map(|netns| netns.path.as_os_str()).unwrap_or_default();
         Chain::new(delegates, &self.entry, self.session.environment, netns)
-    }
-}
-
-/// What is said of an undoing that did not come to its end.
-fn with_leftovers(failure: Failure, undone: Result<(), Failure>) -> Failure {
-    match undone {
-        Ok(()) => failure,
-        Err(leftover) => failure.and(format_args!(
-            "and not all of it could be undone ({leftover}): DEL, or `knap reap`, will finish"
-        )),
     }
 }
 
