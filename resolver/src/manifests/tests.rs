@@ -201,7 +201,8 @@ async fn the_folder_is_followed() {
     world.remove("a.yaml");
     let removed = world.until(&["first", "red"]).await;
     for took in [created, renamed, removed] {
-        assert!(took < Duration::from_secs(1), "a change serves within a second: {took:?}");
+        // Within a second, on a machine with nothing else to do; without the kernel's word it would be five.
+        assert!(took < Duration::from_secs(3), "{took:?}");
     }
     world.write("b.yaml", "kind: [");
     broken.wait_for(|broken| !broken.is_empty()).await.unwrap();
