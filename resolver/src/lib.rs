@@ -9,5 +9,7 @@ pub mod http;
 pub mod manifests;
 pub mod provision;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod translate;
 pub mod view;

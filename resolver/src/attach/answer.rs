@@ -1,12 +1,13 @@
 //! PUT: one attachment, from the question to the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use knap_api::{Network, NetworkLease};
 use knap_core::{Attachment, LeaseFacts, Mac, may_attach};
 use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkName};
 use kube::ResourceExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lease::Asker;
 use super::make::Made;
@@ -17,7 +18,11 @@ use super::wishes::Wishes;
 use super::{Attacher, LONGEST_DEADLINE};
 use crate::decision::DecisionId;
 use crate::fault;
+use crate::provision::is_decided;
 use crate::store::{ObjectName, Store};
+
+/// How long a Network may be waited for that the controller has not decided about yet.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One question, with all that its answer depends on.
 pub(super) struct Question<'a> {
@@ -41,9 +46,9 @@ impl<S: Store> Attacher<S> {
     ) -> Result<AttachReply, Refusal> {
         fault::point("attach-received");
         let began = Instant::now();
-        let wait = std::time::Duration::from_secs(request.deadline_seconds.into()).min(LONGEST_DEADLINE);
+        let wait = Duration::from_secs(request.deadline_seconds.into()).min(LONGEST_DEADLINE);
         let deadline = began + wait;
-        let answer = tokio::time::timeout_at(deadline, self.answer(id, asker, request, deadline)).await;
+        let answer = timeout_at(deadline, self.answer(id, asker, request, deadline)).await;
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Deadline(request.network.clone())));
         log(id, asker, request, &answer, began);
         fault::point("attach-checked");
@@ -72,14 +77,23 @@ impl<S: Store> Attacher<S> {
         reply(id, &question, &made)
     }
 
-    /// The Network: from the view, or read where the view has none.
+    /// The Network: from the view, or read where the view has none. One that was made or changed a moment ago is waited
+    /// for, since pods and their Networks are often made together.
     async fn network(&self, name: &NetworkName) -> Result<Arc<Network>, Refusal> {
-        if let Some(network) = self.view.network(name) {
-            return Ok(network);
+        let known = match self.view.network(name) {
+            Some(known) => known,
+            None => {
+                let object = ObjectName::namespaced(name.namespace(), name.name());
+                let read = self.store.get::<Network>(&object).await?;
+                Arc::new(read.ok_or_else(|| Refusal::UnknownNetwork(name.clone()))?)
+            }
+        };
+        if is_decided(&known) {
+            return Ok(known);
         }
-        let object = ObjectName::namespaced(name.namespace(), name.name());
-        let network = self.store.get::<Network>(&object).await?;
-        network.map(Arc::new).ok_or_else(|| Refusal::UnknownNetwork(name.clone()))
+        let decided =
+            self.view.networks.until(|_| self.view.network(name).filter(|network| is_decided(network)));
+        Ok(timeout(PATIENCE, decided).await.unwrap_or(known))
     }
 
     fn permit(&self, prepared: &Prepared, request: &AttachRequest) -> Result<(), Refusal> {

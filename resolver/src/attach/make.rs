@@ -203,14 +203,15 @@ impl<S: Store> Attacher<S> {
     }
 
     fn admit(&self, question: &Question<'_>) -> Result<super::quota::Admitted<'_>, Refusal> {
-        let namespace = pod_namespace(question.request);
-        Ok(self.pending.admit(&self.view, &question.prepared.class, namespace)?)
+        let (class, request) = (&question.prepared.class, question.request);
+        let namespace = pod_namespace(request);
+        Ok(self.pending.admit(&self.view, class, namespace, question.asker, &request.attempt)?)
     }
 
     /// The lease that an earlier call of the same attempt made, as far as the view knows of one.
     async fn found(&self, question: &Question<'_>) -> Result<Option<NetworkLease>, Refusal> {
         let (asker, attempt) = (question.asker, &question.request.attempt);
-        for known in self.view.leases.of_holder(asker.hash(), Some(attempt.as_str())) {
+        for known in self.view.leases.of_holder(asker.hash(), attempt.as_str()) {
             let lease = self.store.get::<NetworkLease>(&ObjectName::cluster(known.name())).await?;
             let Some(lease) = lease else { continue };
             if !lease.spec.holders.iter().any(|holder| asker.is(holder, attempt)) {

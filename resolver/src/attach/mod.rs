@@ -85,3 +85,6 @@ impl<S: Store> Attacher<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,30 @@
 //! Attachments of a namespace that are under way: the view does not know them yet, and they count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use knap_core::{Class, OverQuota, check_attachments};
-use knap_protocol::NetworkName;
+use knap_protocol::{Attempt, NetworkName};
 use parking_lot::Mutex;
 
-use crate::store::ObjectName;
-use crate::view::View;
+use super::lease::Asker;
+use crate::view::{HolderHash, View, attempt_hash};
 
-/// By class and namespace, how many are under way in this process.
+/// A class and a namespace.
+type Account = (String, String);
+/// A holder and its attempt, as hashes.
+type Mark = (HolderHash, u64);
+
+/// The attempts that are under way in this process.
 #[derive(Default)]
 pub(super) struct Pending {
-    counts: Mutex<HashMap<(String, String), u32>>,
+    attempts: Mutex<HashMap<Account, HashSet<Mark>>>,
 }
 
 /// One attachment under way.
 pub(super) struct Admitted<'a> {
     pending: &'a Pending,
     /// None where nothing is counted.
-    key: Option<(String, String)>,
+    counted: Option<(Account, Mark)>,
 }
 
 impl Pending {
@@ -30,36 +35,37 @@ impl Pending {
         view: &View,
         class: &Class,
         namespace: &str,
+        asker: Asker<'_>,
+        attempt: &Attempt,
     ) -> Result<Admitted<'_>, OverQuota> {
         if class.access.attachments_per_namespace.is_none() {
-            return Ok(Admitted { pending: self, key: None });
+            return Ok(Admitted { pending: self, counted: None });
         }
         let key = (class.name.clone(), namespace.to_owned());
-        let mut counts = self.counts.lock();
-        let pending = counts.entry(key.clone()).or_default();
-        let held =
-            view.leases.count_of_namespace(namespace, |network| is_of_class(view, network, &class.name));
-        check_attachments(namespace, u64::from(held) + u64::from(*pending), class)?;
-        *pending += 1;
-        Ok(Admitted { pending: self, key: Some(key) })
+        let mine = (asker.hash(), attempt_hash(attempt.as_str()));
+        let mut attempts = self.attempts.lock();
+        let pending = attempts.entry(key.clone()).or_default();
+        let counts = |network: &NetworkName| is_of_class(view, network, &class.name);
+        let held = view.leases.count_of_namespace(namespace, counts, &*pending);
+        check_attachments(namespace, held.try_into().unwrap_or(u64::MAX), class)?;
+        pending.insert(mine);
+        Ok(Admitted { pending: self, counted: Some((key, mine)) })
     }
 }
 
 fn is_of_class(view: &View, network: &NetworkName, class: &str) -> bool {
-    let network = view.networks.get(&ObjectName::namespaced(network.namespace(), network.name()));
-    network
-        .and_then(|network| network.status.as_ref()?.class.clone())
-        .is_some_and(|served_by| served_by == class)
+    let served_by = view.network(network).and_then(|network| network.status.as_ref()?.class.clone());
+    served_by.is_some_and(|served_by| served_by == class)
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        let Some(key) = self.key.take() else { return };
-        let mut counts = self.pending.counts.lock();
-        if let Some(count) = counts.get_mut(&key) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&key);
+        let Some((key, mine)) = self.counted.take() else { return };
+        let mut attempts = self.pending.attempts.lock();
+        if let Some(pending) = attempts.get_mut(&key) {
+            pending.remove(&mine);
+            if pending.is_empty() {
+                attempts.remove(&key);
             }
         }
     }

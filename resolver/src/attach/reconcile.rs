@@ -52,12 +52,12 @@ impl<S: Store> Attacher<S> {
     fn is_listed(&self, node: &NodeName, entry: &LedgerEntry, lease: &LeaseRef) -> bool {
         let hash = HolderHash::of(node, &entry.key);
         accounts_for(entry, &lease.name())
-            && self.view.leases.of_holder(hash, Some(entry.attempt.as_str())).contains(lease)
+            && self.view.leases.of_holder(hash, entry.attempt.as_str()).contains(lease)
     }
 
     async fn has_its_leases(&self, node: &NodeName, entry: &LedgerEntry) -> Result<bool, Refusal> {
         let asker = Asker { node, key: &entry.key };
-        let known = self.view.leases.of_holder(asker.hash(), Some(entry.attempt.as_str()));
+        let known = self.view.leases.of_holder(asker.hash(), entry.attempt.as_str());
         for name in &entry.leases {
             if known.iter().any(|lease| lease.name() == *name) {
                 continue;

@@ -51,7 +51,7 @@ impl<S: Store> Attacher<S> {
         freed: &mut Vec<String>,
     ) -> Result<(), Refusal> {
         let mut names: BTreeSet<String> = leases.iter().cloned().collect();
-        let known = self.view.leases.of_holder(asker.hash(), Some(attempt.as_str()));
+        let known = self.view.leases.of_holder(asker.hash(), attempt.as_str());
         names.extend(known.iter().map(crate::view::LeaseRef::name));
         let mut outcome = Ok(());
         for name in names {

@@ -111,3 +111,6 @@ pub async fn serve(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

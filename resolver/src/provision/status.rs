@@ -130,9 +130,13 @@ pub(super) fn is_provisioned(network: &Network) -> bool {
     condition(network, PROVISIONED).is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
+/// Whether the controller has said what becomes of the spec as it is now.
+pub(crate) fn is_decided(network: &Network) -> bool {
+    condition(network, READY).is_some_and(|ready| ready.observed_generation == network.metadata.generation)
+}
+
 /// Whether attachments are served: by the condition, if it was made for the spec as it is now.
 pub(crate) fn is_ready(network: &Network) -> bool {
-    condition(network, READY).is_some_and(|ready| {
-        ready.status == ConditionStatus::True && ready.observed_generation == network.metadata.generation
-    })
+    is_decided(network)
+        && condition(network, READY).is_some_and(|ready| ready.status == ConditionStatus::True)
 }

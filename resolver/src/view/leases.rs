@@ -112,21 +112,11 @@ impl LeaseIndex {
         }
     }
 
-    /// Leases of an attachment; of one attempt alone where it is given. Hashes may collide: the lease decides.
-    pub fn of_holder(&self, holder: HolderHash, attempt: Option<&str>) -> Vec<LeaseRef> {
-        let wanted = attempt.map(attempt_hash);
+    /// Leases of one attempt of an attachment. Hashes may collide: the lease decides.
+    pub fn of_holder(&self, holder: HolderHash, attempt: &str) -> Vec<LeaseRef> {
         let index = self.index.lock();
-        let places = index.holders.range((holder, 0, 0)..=(holder, u32::MAX, u32::MAX));
-        let places = places.filter_map(|(_, network, slot)| Some((*network, Slot::new(*slot)?)));
-        let found = places.filter(|(network, slot)| match wanted {
-            None => true,
-            Some(wanted) => index
-                .networks
-                .get(network)
-                .and_then(|slots| slots.record(*slot))
-                .is_some_and(|record| record.holders().any(|held| held.attempt == wanted)),
-        });
-        found.filter_map(|(network, slot)| index.lease_ref(network, slot)).collect()
+        let places = index.places(holder, attempt_hash(attempt));
+        places.filter_map(|(network, slot)| index.lease_ref(network, slot)).collect()
     }
 
     /// Leases held on a node, each with its holder's hash.
@@ -165,16 +155,24 @@ impl LeaseIndex {
         index.names.find(uid).and_then(|uid| index.uids.get(&uid)).copied().unwrap_or_default()
     }
 
-    /// How many attachments pods of a namespace have in the Networks that `counts` selects.
-    pub fn count_of_namespace(&self, namespace: &str, counts: impl Fn(&NetworkName) -> bool) -> u32 {
+    /// How many attachments pods of a namespace have in the Networks that `counts` selects, those in `pending`
+    /// included that have no lease yet. One look, so that none is counted twice, and none not at all.
+    pub fn count_of_namespace<'a>(
+        &self,
+        namespace: &str,
+        counts: impl Fn(&NetworkName) -> bool,
+        pending: impl IntoIterator<Item = &'a (HolderHash, u64)>,
+    ) -> usize {
         let index = self.index.lock();
-        let Some(networks) = index.names.find(namespace).and_then(|id| index.namespaces.get(&id)) else {
-            return 0;
-        };
-        let of_these = networks.iter().filter(|(network, _)| {
-            index.names.text(**network).and_then(|name| name.parse().ok()).is_some_and(|name| counts(&name))
+        let pending =
+            pending.into_iter().filter(|(holder, attempt)| index.places(*holder, *attempt).next().is_none());
+        let networks =
+            index.names.find(namespace).and_then(|id| index.namespaces.get(&id)).into_iter().flatten();
+        let of_these = networks.filter(|(network, _)| {
+            let name = index.names.text(**network).and_then(|name| name.parse().ok());
+            name.is_some_and(|name| counts(&name))
         });
-        of_these.map(|(_, count)| count).sum()
+        pending.count() + of_these.map(|(_, count)| *count as usize).sum::<usize>()
     }
 
     /// How many leases there are.
@@ -272,6 +270,16 @@ impl Index {
     fn offer_by_name(&mut self, name: &str, usable: &SlotRanges) {
         let id = self.names.id(name);
         self.networks.entry(id).or_default().offer(usable);
+    }
+
+    /// Network and slot of an attempt's leases.
+    fn places(&self, holder: HolderHash, attempt: u64) -> impl Iterator<Item = (u32, Slot)> {
+        let of_holder = self.holders.range((holder, 0, 0)..=(holder, u32::MAX, u32::MAX));
+        let of_holder = of_holder.filter_map(|(_, network, slot)| Some((*network, Slot::new(*slot)?)));
+        of_holder.filter(move |(network, slot)| {
+            let record = self.networks.get(network).and_then(|slots| slots.record(*slot));
+            record.is_some_and(|record| record.holders().any(|held| held.attempt == attempt))
+        })
     }
 
     fn lease_ref(&self, network: u32, slot: Slot) -> Option<LeaseRef> {

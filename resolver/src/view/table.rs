@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::store::{Kind, ObjectName, WatchEvent};
 
@@ -11,11 +12,12 @@ use crate::store::{Kind, ObjectName, WatchEvent};
 #[derive(Debug)]
 pub struct Table<V> {
     objects: RwLock<HashMap<ObjectName, Arc<V>>>,
+    changed: watch::Sender<()>,
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { objects: RwLock::new(HashMap::new()) }
+        Self { objects: RwLock::new(HashMap::new()), changed: watch::Sender::new(()) }
     }
 }
 
@@ -35,6 +37,18 @@ impl<V> Table<V> {
         self.objects.read().keys().cloned().collect()
     }
 
+    /// Looks now, and again at every change, until something is found.
+    pub async fn until<T>(&self, find: impl Fn(&Self) -> Option<T>) -> T {
+        let mut changes = self.changed.subscribe();
+        loop {
+            if let Some(found) = find(self) {
+                return found;
+            }
+            // The sender lives as long as `self`: the wait can't fail.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.objects.read().len()
@@ -45,20 +59,23 @@ impl<V> Table<V> {
         self.objects.read().is_empty()
     }
 
-    /// Remembers what a write or a consistent read has just shown, ahead of the watch.
-    pub fn put(&self, name: ObjectName, value: V) -> Arc<V> {
+    fn put(&self, name: ObjectName, value: V) -> Arc<V> {
         let value = Arc::new(value);
         self.objects.write().insert(name, Arc::clone(&value));
+        self.changed.send_replace(());
         value
     }
 
     fn remove(&self, name: &ObjectName) -> Option<Arc<V>> {
-        self.objects.write().remove(name)
+        let removed = self.objects.write().remove(name);
+        self.changed.send_replace(());
+        removed
     }
 
     /// Puts a whole new picture in place.
     fn replace(&self, fresh: HashMap<ObjectName, Arc<V>>) {
         *self.objects.write() = fresh;
+        self.changed.send_replace(());
     }
 }
 

@@ -1,0 +1,6 @@
+//! Attachments over the embedded store, with one replica or several.
+
+mod life;
+mod races;
+mod refusals;
+mod requests;

@@ -1,0 +1,134 @@
+//! Many at once: no address twice, nothing left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use knap_protocol::{AttachReply, ProblemKind};
+use serde_json::json;
+
+use crate::attach::Refusal;
+use crate::testing::{HeldBack, Replica, World, attach};
+
+/// Fails if two replies share an address or a MAC.
+fn assert_distinct(replies: &[AttachReply]) {
+    let addresses: BTreeSet<_> = replies.iter().flat_map(|reply| &reply.addresses).collect();
+    let macs: BTreeSet<_> = replies.iter().filter_map(|reply| reply.mac.as_ref()).collect();
+    assert_eq!(addresses.len(), replies.iter().map(|reply| reply.addresses.len()).sum::<usize>());
+    assert_eq!(macs.len(), replies.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_at_once_get_two_hundred_addresses_and_leave_nothing() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let tasks = (0..200).map(|number| {
+        let attacher = Arc::clone(&world.replica.attacher);
+        tokio::spawn(async move { attach(&attacher, &format!("c{number}"), json!({})).await.unwrap() })
+    });
+    let replies: Vec<AttachReply> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    assert_distinct(&replies);
+    assert_eq!(world.leases().await.len(), 200);
+    let releases = replies.iter().enumerate().map(|(number, reply)| {
+        let (container, attempt) = (format!("c{number}"), format!("try-c{number}"));
+        let leases = reply.leases.clone();
+        let world = &world;
+        async move { world.release(&container, &attempt, &leases).await }
+    });
+    join_all(releases).await;
+    assert!(world.leases().await.is_empty());
+    crate::testing::eventually("the view forgets them", || world.replica.view.leases.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_a_full_subnet_exactly() {
+    let world = World::new().await;
+    world.class("small", json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "subnets": [{"cidr": "10.9.0.0/26", "prefixLength": 26}]})).await;
+    world.ready_network("shop/blue", json!({"class": "small"})).await;
+    let held = HeldBack(world.store.clone());
+    let (current, stale) = (Replica::over(&world.store).await, Replica::over(&held).await);
+    let tasks = (0..80).map(|number| {
+        let (current, stale) = (&current, &stale);
+        async move {
+            let container = format!("c{number}");
+            if number % 2 == 0 {
+                current.attach(&container, json!({})).await
+            } else {
+                stale.attach(&container, json!({})).await
+            }
+        }
+    });
+    let (served, refused): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
+    let served: Vec<AttachReply> = served.into_iter().map(Result::unwrap).collect();
+    assert_eq!(served.len(), 62, "all of a /26 but its network and broadcast addresses");
+    assert_distinct(&served);
+    for refusal in refused.into_iter().filter_map(Result::err) {
+        assert_eq!(refusal.kind(), ProblemKind::Full, "{refusal}");
+        assert!(refusal.to_string().contains("shop/blue"), "{refusal}");
+    }
+    let lease = &served[0].leases;
+    let container =
+        world.leases().await.into_iter().find(|found| found.metadata.name.as_ref() == lease.first());
+    let holder = container.unwrap().spec.holders.remove(0);
+    current.release(&holder.container_id, &holder.attempt, lease).await.unwrap();
+    // What the stale replica believes to be taken is free: it says "full" only after a look.
+    let again = stale.attach("late", json!({})).await.unwrap();
+    assert_eq!(again.addresses, served[0].addresses);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_attempt_asked_of_two_replicas_is_one_lease() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let held = HeldBack(world.store.clone());
+    let (one, other) = (Replica::over(&held).await, Replica::over(&held).await);
+    for number in 0..20 {
+        let container = format!("c{number}");
+        let (first, second) =
+            tokio::join!(one.attach(&container, json!({})), other.attach(&container, json!({})));
+        assert_eq!(first.unwrap().leases, second.unwrap().leases);
+    }
+    assert_eq!(world.leases().await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_racing_for_one_address_leave_one() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let other = Replica::over(&world.store).await;
+    for number in 5..25 {
+        let ask = json!({"runtimeConfig": {"ips": [format!("100.96.0.{number}")]}});
+        let (left, right) = (format!("l{number}"), format!("r{number}"));
+        let (left, right) = tokio::join!(world.attach(&left, ask.clone()), other.attach(&right, ask));
+        let refusal = match (left, right) {
+            (Ok(_), Err(refusal)) | (Err(refusal), Ok(_)) => refusal,
+            both => panic!("{both:?}"),
+        };
+        assert!(matches!(refusal, Refusal::Taken { .. }), "{refusal}");
+        assert!(refusal.to_string().contains(&format!("100.96.0.{number}")), "{refusal}");
+    }
+    assert_eq!(world.leases().await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_that_overtakes_its_put_wins() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    for number in 0..50 {
+        let container = format!("c{number}");
+        let attempt = format!("try-{container}");
+        let put = world.attach(&container, json!({}));
+        let delete = async {
+            for _ in 0..number {
+                tokio::task::yield_now().await;
+            }
+            world.release(&container, &attempt, &[]).await;
+        };
+        let (put, ()) = tokio::join!(put, delete);
+        if let Err(refusal) = put {
+            assert!(matches!(refusal, Refusal::Released(_)), "{refusal}");
+        }
+        assert!(world.leases().await.is_empty(), "round {number}");
+        assert!(matches!(world.attach(&container, json!({})).await, Err(Refusal::Released(_))));
+    }
+}

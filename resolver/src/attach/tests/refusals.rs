@@ -1,0 +1,140 @@
+//! Who may attach, and when.
+
+use k8s_openapi::api::core::v1::Namespace;
+use knap_api::{Reservation, ReservationStatus};
+use serde_json::json;
+
+use crate::attach::Refusal;
+use crate::store::{ObjectName, Preconditions, Store};
+use crate::testing::{HeldBack, Replica, World, eventually};
+
+fn pod(namespace: &str) -> serde_json::Value {
+    json!({"pod": {"namespace": namespace, "name": "web-0", "uid": "u1"}})
+}
+
+#[tokio::test]
+async fn a_network_is_its_namespaces_own_unless_it_is_shared() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
+        "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]
+    });
+    world.class("shared", class).await;
+    let selector = json!({"matchLabels": {"team": "web"}});
+    world
+        .ready_network("shop/blue", json!({"class": "shared", "sharedWith": {"namespaceSelector": selector}}))
+        .await;
+    for (name, labels) in
+        [("shop", json!({})), ("web", json!({"team": "web"})), ("bank", json!({"team": "money"}))]
+    {
+        let namespace: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap();
+        world.store.create(&namespace).await.unwrap();
+    }
+    eventually("the replica knows bank", || {
+        world.replica.view.namespace_labels("bank").is_some_and(|labels| !labels.is_empty())
+    })
+    .await;
+    world.attach("c1", pod("shop")).await.unwrap();
+    world.attach("c2", pod("web")).await.unwrap();
+    for stranger in ["bank", "nowhere"] {
+        let refusal = world.attach("c3", pod(stranger)).await.unwrap_err();
+        assert_eq!(refusal.kind().status(), 403);
+        assert!(refusal.to_string().contains(stranger), "{refusal}");
+    }
+    world.ready_network("shop/red", json!({"class": "shared"})).await;
+    let mut request = pod("web");
+    request["network"] = json!("shop/red");
+    assert!(world.attach("c4", request).await.unwrap_err().to_string().contains("not shared"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespaces_quota_is_exact_among_many_at_once() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}],
+        "subnets": [{"cidr": "10.9.0.0/16", "prefixLength": 24}], "access": {"attachmentsPerNamespace": 7}
+    });
+    world.class("limited", class).await;
+    world.ready_network("shop/blue", json!({"class": "limited"})).await;
+    world.ready_network("shop/red", json!({"class": "limited"})).await;
+    let names: Vec<String> = (0..30).map(|number| format!("c{number}")).collect();
+    let asks = names.iter().enumerate().map(|(number, name)| {
+        let network = if number % 2 == 0 { "shop/blue" } else { "shop/red" };
+        world.attach(name, json!({"network": network}))
+    });
+    let answers = futures::future::join_all(asks).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 7);
+    for refusal in answers.into_iter().filter_map(Result::err) {
+        assert_eq!(refusal.kind().status(), 429, "{refusal}");
+    }
+    let leases = world.leases().await;
+    let holder = &leases[0].spec.holders[0];
+    world.release(&holder.container_id, &holder.attempt, &[]).await;
+    world.attach("late", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn unknown_unready_and_late_are_told_apart() {
+    let world = World::new().await;
+    let refusal = world.attach("c1", json!({"network": "shop/nothing"})).await.unwrap_err();
+    assert_eq!(refusal.kind().status(), 404, "{refusal}");
+    world.network("shop/blue", json!({"class": "missing"})).await;
+    let message = world.refusal("shop/blue", "NoClass").await;
+    eventually("the replica sees the condition", || {
+        let name = "shop/blue".parse().unwrap();
+        world.replica.view.network(&name).is_some_and(|network| network.status.is_some())
+    })
+    .await;
+    let refusal = world.attach("c1", json!({})).await.unwrap_err();
+    assert_eq!(refusal.kind().status(), 503);
+    assert!(refusal.to_string().contains(&message) && message.contains("missing"), "{refusal}");
+    world.ready_network("shop/red", json!({"provider": "bridge"})).await;
+    let late = world.attach("c1", json!({"network": "shop/red", "deadlineSeconds": 0})).await.unwrap_err();
+    assert!(matches!(late, Refusal::Deadline(_)), "{late}");
+    assert!(world.leases().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_without_an_uplink_is_refused_before_anything_is_made() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
+        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
+    });
+    world.class("racks", class).await;
+    world.ready_network("shop/blue", json!({"class": "racks"})).await;
+    let node: k8s_openapi::api::core::v1::Node =
+        serde_json::from_value(json!({"metadata": {"name": "n1", "labels": {"rack": "b"}}})).unwrap();
+    world.store.create(&node).await.unwrap();
+    eventually("the replica knows the node", || world.replica.view.node_labels("n1").is_some()).await;
+    let refusal = world.attach("c1", json!({})).await.unwrap_err();
+    assert_eq!(refusal.kind().status(), 422, "{refusal}");
+    assert!(refusal.to_string().contains("n1") && refusal.to_string().contains("uplink"), "{refusal}");
+    assert!(world.leases().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_given_up_or_not_verified_is_not_served_whatever_the_view_says() {
+    let mut world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let stale = Replica::over(&HeldBack(world.store.clone())).await;
+    let running = stale.attach("c0", json!({})).await.unwrap();
+    world.stop_controller().await;
+    let reservations = world.reservations().await;
+    let subnet = ObjectName::of(reservations.iter().find(|found| found.spec.cidr.is_some()).unwrap());
+    for (verified, draining, word) in [(true, true, "given up"), (false, false, "verified")] {
+        let mut now: Reservation = world.store.get(&subnet).await.unwrap().unwrap();
+        now.status = Some(ReservationStatus { verified, draining });
+        world.store.update_status(&now).await.unwrap();
+        for container in ["c0", "c1"] {
+            let refusal = stale.attach(container, json!({})).await.unwrap_err();
+            assert_eq!(refusal.kind().status(), 503, "{refusal}");
+            assert!(refusal.to_string().contains(word), "{refusal}");
+        }
+        let left: Vec<_> = world.leases().await.into_iter().filter_map(|lease| lease.metadata.name).collect();
+        assert_eq!(left, running.leases, "the new one is withdrawn, the running one is left alone");
+    }
+    world.store.delete::<Reservation>(&subnet, &Preconditions::default()).await.unwrap();
+    assert!(stale.attach("c1", json!({})).await.unwrap_err().to_string().contains("gone"));
+}
