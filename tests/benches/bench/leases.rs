@@ -28,7 +28,7 @@ pub(crate) struct Leases {
 }
 
 pub(crate) fn measure(count: usize) -> Leases {
-    let mut host = roomy_host();
+    let host = roomy_host();
     let empty_megabytes = resident_megabytes(&host);
     fill(&host, count);
     let loaded_megabytes = resident_megabytes(&host);
