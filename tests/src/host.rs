@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::stale::fresh_folder;
 use crate::{Delegates, LedgerView, Resolver, Sandbox, binaries, require_root};
 
 /// The class that [`network`] names.
@@ -88,7 +89,7 @@ impl Host {
     /// A machine whose resolver is not started.
     pub fn new() -> Self {
         require_root();
-        let folder = tempfile::Builder::new().prefix("knap-test-").tempdir().expect("a folder for the test");
+        let folder = fresh_folder();
         let path = folder.path();
         let machine = Arc::new(Sandbox::new(&path.join("machine"), "host"));
         let host = Self {

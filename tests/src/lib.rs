@@ -22,6 +22,7 @@ mod real;
 mod resolver;
 mod sandbox;
 mod seed;
+mod stale;
 mod waiting;
 mod wire;
 

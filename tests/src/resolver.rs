@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use knap_protocol::{AttachmentView, NetworkView, StatusView};
 use nix::sys::signal::{Signal, kill};
@@ -102,28 +102,33 @@ impl Resolver {
     /// # Panics
     /// Unless it ends within five seconds and in order.
     pub fn stop(&self) {
-        let mut child = self.process().take().expect("a running resolver");
-        let begin = std::time::Instant::now();
-        kill(pid(&child), Signal::SIGTERM).expect("SIGTERM");
-        let status = eventually("the resolver ends after SIGTERM", || child.try_wait().expect("wait"));
+        let begin = Instant::now();
+        self.signal(Signal::SIGTERM);
+        let status = self.wait_end("the resolver ends after SIGTERM");
         assert!(status.success(), "the resolver ended with {status} on SIGTERM: {}", self.log());
         assert!(begin.elapsed() < Duration::from_secs(5), "SIGTERM took {:?}", begin.elapsed());
     }
 
     /// Ends it as a power cut does.
     pub fn kill(&self) {
-        let mut child = self.process().take().expect("a running resolver");
-        child.kill().expect("SIGKILL");
-        child.wait().expect("wait");
+        self.signal(Signal::SIGKILL);
+        self.wait_end("the resolver ends after SIGKILL");
     }
 
     /// Waits until a fault point has ended it.
     pub fn wait_killed(&self) {
-        let mut child = self.process().take().expect("a running resolver");
-        let status: ExitStatus =
-            eventually("the resolver dies at its fault point", || child.try_wait().expect("wait"));
+        let status = self.wait_end("the resolver dies at its fault point");
         // SIGKILL or SIGABRT: nothing was flushed or unwound.
         assert!(status.signal().is_some(), "the resolver ended with {status}: {}", self.log());
+    }
+
+    fn wait_end(&self, what: &str) -> ExitStatus {
+        // It stays ours until it has ended, so that a test that gives up here still ends it.
+        let status = eventually(what, || {
+            self.process().as_mut().expect("a running resolver").try_wait().expect("wait")
+        });
+        *self.process() = None;
+        status
     }
 
     /// Whether its process is there.
