@@ -90,7 +90,8 @@ impl Table {
     }
 
     fn load(&mut self, indent: &str, load: &Load) {
-        let name = format!("{indent}{} connections", load.connections);
+        let plural = if load.connections == 1 { "" } else { "s" };
+        let name = format!("{indent}{} connection{plural}", load.connections);
         let refused = if load.refused > 0 { format!("{} refused", load.refused) } else { String::new() };
         self.row(
             &name,
