@@ -52,6 +52,11 @@ pub(super) enum ProvisionError {
          add to the class"
     )]
     Exhausted { class: String, what: String },
+    /// Only one Network can have it.
+    #[error(
+        "{what} belongs to Network {owner}, and can serve one Network only: choose another class, or remove that Network"
+    )]
+    InUse { what: String, owner: String },
     /// A thing that the Network has had is now somebody else's.
     #[error(
         "{what}, which attachments of this Network use, is now reserved for Network {owner}: remove that Network, or \
@@ -87,6 +92,7 @@ impl ProvisionError {
             Self::OverQuota(_) => "OverQuota",
             Self::Fixed { .. } => "FixedWhileAttached",
             Self::Conflict { .. } => "Conflict",
+            Self::InUse { .. } => "InUse",
             Self::Exhausted { .. } => "Exhausted",
             Self::Lost { .. } => "ReservationLost",
             Self::Layout(_) => "InvalidSubnets",

@@ -254,3 +254,18 @@ async fn refusals_name_what_to_do() {
     world.edit("shop/a", |network| network.spec.address_policy = knap_api::AddressPolicy::Ephemeral).await;
     world.until_ready("shop/a").await;
 }
+
+#[tokio::test]
+async fn an_uplink_is_the_port_of_one_networks_bridge() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "bridge", "uplinks": [{"interface": "up0"}], "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
+    });
+    world.class("wire", class).await;
+    world.ready_network("shop/blue", json!({"class": "wire"})).await;
+    world.network("bank/red", json!({"class": "wire"})).await;
+    let message = world.refusal("bank/red", "InUse").await;
+    assert!(message.contains("shop/blue") && message.contains("wire"), "{message}");
+    world.remove("shop/blue").await;
+    world.until_ready("bank/red").await;
+}

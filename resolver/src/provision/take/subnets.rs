@@ -1,0 +1,152 @@
+//! Subnets: those that the status records at their slots, requested ones, carved ones; each verified before it counts.
+
+use ipnetwork::IpNetwork;
+use knap_api::{Reservation, ReservationSpec};
+use knap_core::{Layout, Subnet, SubnetNeed, carve, reservation};
+
+use super::{Owned, Taker, owner_of};
+use crate::fault;
+use crate::provision::error::ProvisionError;
+use crate::provision::reserved::{Thing, is_draining, is_verified};
+use crate::provision::verify::{self, Verdict};
+use crate::store::Store;
+
+impl<S: Store> Taker<'_, S> {
+    /// Subnets: those that the status records first, at their slots; the others after them.
+    pub(super) async fn layout(&mut self, scope: &str) -> Result<Layout, ProvisionError> {
+        let mut subnets = Vec::new();
+        if self.fixed {
+            for subnet in self.granted.subnets.clone() {
+                let held = self.held(|thing| match thing {
+                    Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
+                    _ => None,
+                });
+                self.requested(subnet.cidr, held.first().map_or(scope, String::as_str)).await?;
+                subnets.push(subnet);
+            }
+        }
+        let mut added = Vec::new();
+        for need in self.needs.subnets.clone() {
+            let there: Vec<IpNetwork> =
+                subnets.iter().chain(&added).map(|subnet: &Subnet| subnet.cidr).collect();
+            let subnet = match need.requested {
+                Some(cidr) if there.contains(&cidr) => continue,
+                Some(cidr) => self.asked_for(&need, cidr, scope).await?,
+                None if self.fixed => continue,
+                None => self.carved(&need, scope, &there).await?,
+            };
+            added.push(subnet);
+        }
+        if subnets.is_empty() && added.is_empty() {
+            return Ok(Layout::without_addresses());
+        }
+        // A subnet keeps its slots for as long as the Network keeps the subnet.
+        let (known, new): (Vec<Subnet>, Vec<Subnet>) =
+            added.into_iter().partition(|subnet| self.granted.subnet(subnet.cidr).is_some());
+        subnets.extend(known.into_iter().filter_map(|subnet| {
+            let slot_base = self.granted.subnet(subnet.cidr)?.slot_base;
+            Some(Subnet { slot_base, ..subnet })
+        }));
+        let mut layout = Layout::new(subnets, self.intent.reserved.clone())?;
+        for subnet in new {
+            layout.append(subnet)?;
+        }
+        Ok(layout)
+    }
+
+    async fn asked_for(
+        &mut self,
+        need: &SubnetNeed,
+        cidr: IpNetwork,
+        scope: &str,
+    ) -> Result<Subnet, ProvisionError> {
+        self.requested(cidr, scope).await?;
+        let pool = need.pools.iter().find(|pool| pool.cidr().contains(cidr.network()));
+        Ok(pool
+            .map_or_else(|| Subnet::new(cidr, None, None), |pool| pool.subnet(cidr, need.gateway_by_default)))
+    }
+
+    /// Exactly this subnet, or why not.
+    async fn requested(&mut self, cidr: IpNetwork, scope: &str) -> Result<(), ProvisionError> {
+        let name = reservation::subnet_name(scope, cidr);
+        let uid = &self.intent.owner.uid;
+        if self.reserved.named(uid, &name).is_none()
+            && let Some(other) = self.reserved.overlap(uid, scope, self.needs.routed, cidr)
+        {
+            return Err(conflict(cidr, other));
+        }
+        match self.subnet(&name, cidr, scope).await? {
+            Verdict::Verified => Ok(()),
+            Verdict::Conflict(other) => Err(conflict(cidr, &other)),
+        }
+    }
+
+    /// What is held and still fits, or the first unit that nobody has.
+    async fn carved(
+        &mut self,
+        need: &SubnetNeed,
+        scope: &str,
+        there: &[IpNetwork],
+    ) -> Result<Subnet, ProvisionError> {
+        let held = self.held(|thing| match thing {
+            Thing::Subnet(of, cidr) if of == scope && !there.contains(cidr) => Some(*cidr),
+            _ => None,
+        });
+        for pool in &need.pools {
+            let is_unit = |cidr: &IpNetwork| {
+                cidr.prefix() == pool.prefix_length() && pool.cidr().contains(cidr.network())
+            };
+            let mut candidate = held.iter().copied().find(is_unit);
+            let mut in_the_way = Vec::new();
+            loop {
+                let taken = || {
+                    let mut taken = self.reserved.subnets(scope, self.needs.routed);
+                    taken.extend(&in_the_way);
+                    taken
+                };
+                let Some(cidr) = candidate.take().or_else(|| carve(pool, &taken())) else { break };
+                let name = reservation::subnet_name(scope, cidr);
+                match self.subnet(&name, cidr, scope).await? {
+                    Verdict::Verified => return Ok(pool.subnet(cidr, need.gateway_by_default)),
+                    Verdict::Conflict(other) => in_the_way.extend([cidr].into_iter().chain(cidr_of(&other))),
+                }
+            }
+        }
+        let what = need.pools.iter().map(|pool| format!("/{} of {}", pool.prefix_length(), pool.cidr()));
+        Err(self.exhausted(&format!("subnet ({})", what.collect::<Vec<_>>().join(", "))))
+    }
+
+    /// Takes and verifies one subnet. On a conflict nothing of it is left.
+    async fn subnet(&mut self, name: &str, cidr: IpNetwork, scope: &str) -> Result<Verdict, ProvisionError> {
+        let spec = ReservationSpec {
+            cidr: Some(cidr.to_string()),
+            scope: Some(scope.to_owned()),
+            routed: self.needs.routed,
+            ..self.spec()
+        };
+        let ours = match self.create(name, spec).await? {
+            Owned::Ours(ours) if is_verified(&ours) => return Ok(Verdict::Verified),
+            Owned::Ours(ours) => ours,
+            Owned::Theirs(theirs) => return Ok(Verdict::Conflict(theirs)),
+        };
+        let verdict = verify::verify(self.store, &ours, self.reserved).await?;
+        if matches!(verdict, Verdict::Conflict(_)) {
+            self.used.retain(|used| used != name);
+        }
+        fault::point("provision-verified");
+        Ok(verdict)
+    }
+}
+
+fn conflict(cidr: IpNetwork, other: &Reservation) -> ProvisionError {
+    ProvisionError::Conflict {
+        cidr,
+        other: cidr_of(other).unwrap_or(cidr),
+        owner: owner_of(other),
+        drains: if is_draining(other) { ", which is deleted but still has attachments" } else { "" },
+    }
+}
+
+fn cidr_of(reservation: &Reservation) -> Option<IpNetwork> {
+    reservation.spec.cidr.as_ref()?.parse().ok()
+}
