@@ -1,9 +1,10 @@
 //! The network configuration on standard input.
 
-use knap_protocol::{AttachmentKey, CniCode, InvalidName, JsonObject, NetworkName};
+use knap_protocol::{CniCode, InvalidName, JsonObject, NetworkName};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::valid_attachments::ValidAttachments;
 use crate::version::CniVersion;
 
 /// A configuration that can't be served as it is.
@@ -176,25 +177,9 @@ impl Config {
         }
     }
 
-    /// The attachments that GC must leave: the union of the two keys that carry the list. None where neither does, for a
-    /// list that is missing is not an empty one.
+    /// The attachments that GC must leave; None where no list says so.
     pub fn valid_attachments(&self) -> Result<Option<ValidAttachments>, ConfigError> {
-        let mut valid = None;
-        for key in ATTACHMENT_KEYS {
-            match self.object.get(key) {
-                None | Some(Value::Null) => {}
-                Some(Value::Array(items)) => {
-                    let valid = valid.get_or_insert_with(ValidAttachments::default);
-                    for item in items {
-                        valid.insert(key, item)?;
-                    }
-                }
-                Some(other) => {
-                    return Err(ConfigError::Invalid { key, value: other.to_string(), rule: "a list" });
-                }
-            }
-        }
-        Ok(valid)
+        ValidAttachments::of(&self.object)
     }
 
     fn object_of(&self, key: &'static str) -> Result<JsonObject, ConfigError> {
@@ -203,47 +188,6 @@ impl Config {
             Some(Value::Object(object)) => Ok(object.clone()),
             Some(other) => Err(ConfigError::Invalid { key, value: other.to_string(), rule: "an object" }),
         }
-    }
-}
-
-/// Where GC's list may stand: the specification's text has one, its Go library the other.
-pub const ATTACHMENT_KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
-
-/// What GC must leave alone.
-#[derive(Debug, Clone, Default)]
-pub struct ValidAttachments {
-    keys: Vec<AttachmentKey>,
-    items: Vec<Value>,
-}
-
-impl ValidAttachments {
-    /// Whether the list names the attachment.
-    pub fn contains(&self, key: &AttachmentKey) -> bool {
-        self.keys.contains(key)
-    }
-
-    /// The list, for delegates.
-    pub fn items(&self) -> &[Value] {
-        &self.items
-    }
-
-    /// One that can't be read ends the GC: what it names would be taken for garbage.
-    fn insert(&mut self, key: &'static str, item: &Value) -> Result<(), ConfigError> {
-        match serde_json::from_value::<AttachmentKey>(item.clone()) {
-            Ok(attachment) if self.keys.contains(&attachment) => {}
-            Ok(attachment) => {
-                self.keys.push(attachment);
-                self.items.push(item.clone());
-            }
-            Err(_) => {
-                return Err(ConfigError::Invalid {
-                    key,
-                    value: item.to_string(),
-                    rule: "a list of {\"containerID\", \"ifname\"}",
-                });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -311,37 +255,6 @@ mod tests {
     #[case(json!({"type": "bridge", "ipam": {}}), false)]
     fn the_role_is_known_by_the_two_types(#[case] value: Value, #[case] expected: bool) {
         assert_eq!(asks_for_ipam(value.as_object().unwrap()), expected);
-    }
-
-    #[test]
-    fn a_missing_list_is_not_an_empty_one() {
-        assert!(Config::new(thin()).unwrap().valid_attachments().unwrap().is_none());
-        assert!(with("cni.dev/attachments", Value::Null).valid_attachments().unwrap().is_none());
-        let empty = with("cni.dev/attachments", json!([])).valid_attachments().unwrap().unwrap();
-        assert!(empty.items().is_empty());
-    }
-
-    #[test]
-    fn the_union_of_both_lists_counts() {
-        let mut object = thin();
-        object.insert("cni.dev/attachments".into(), json!([{"containerID": "c1", "ifname": "net1"}]));
-        object.insert(
-            "cni.dev/valid-attachments".into(),
-            json!([{"containerID": "c2", "ifname": "net1"}, {"containerID": "c1", "ifname": "net1"}]),
-        );
-        let valid = Config::new(object).unwrap().valid_attachments().unwrap().unwrap();
-        assert_eq!(valid.items().len(), 2);
-        let key =
-            |id: &str| AttachmentKey { container_id: id.parse().unwrap(), ifname: "net1".parse().unwrap() };
-        assert!(valid.contains(&key("c1")) && valid.contains(&key("c2")) && !valid.contains(&key("c3")));
-    }
-
-    #[test]
-    fn an_unreadable_list_ends_the_collection() {
-        for wrong in [json!([{"containerID": "c1"}]), json!({"c1": "net1"}), json!("c1")] {
-            let failure = Failure::from(with("cni.dev/attachments", wrong).valid_attachments().unwrap_err());
-            assert_eq!(failure.code, CniCode::INVALID_CONFIG);
-        }
     }
 
     #[test]

@@ -27,4 +27,5 @@ pub mod resolver;
 pub mod salvage;
 pub mod session;
 pub mod teardown;
+pub mod valid_attachments;
 pub mod version;

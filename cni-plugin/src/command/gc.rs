@@ -5,7 +5,7 @@ use std::time::Instant;
 use knap_protocol::{AttachmentKey, BootId};
 
 use super::Answer;
-use crate::config::{Config, ValidAttachments};
+use crate::config::Config;
 use crate::delegate::{Patience, Upkeep, distinct};
 use crate::environment::Command;
 use crate::failure::Failure;
@@ -13,6 +13,7 @@ use crate::ledger::Entry;
 use crate::release;
 use crate::session::{DEL_PATIENCE, Process, RELEASE_PATIENCE, Session};
 use crate::teardown::{Scope, tear_down};
+use crate::valid_attachments::ValidAttachments;
 use crate::version::CniVersion;
 
 /// How many old tombstones a GC sends.

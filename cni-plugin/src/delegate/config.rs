@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::cni_args;
 use crate::cni_result::CniResult;
-use crate::config::ATTACHMENT_KEYS;
 use crate::ledger::Entry;
+use crate::valid_attachments::ATTACHMENT_KEYS;
 use crate::version::CniVersion;
 
 /// Whether Knap allocates this attachment's addresses: then delegates must not see requests for addresses, or they

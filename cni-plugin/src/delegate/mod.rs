@@ -2,6 +2,7 @@
 
 mod chain;
 mod config;
+mod conversation;
 mod error;
 mod exec;
 #[cfg(test)]
