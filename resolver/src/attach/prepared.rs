@@ -10,7 +10,9 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use super::refusal::Refusal;
-use crate::provision::{Granted, READY, Thing, built_in_by_name, condition, is_decided, is_ready};
+use crate::provision::{
+    Granted, READY, Thing, built_in_by_name, condition, is_decided, is_ready, is_refused,
+};
 use crate::store::{Labels, ObjectName, Store};
 use crate::translate;
 use crate::view::View;
@@ -95,6 +97,9 @@ fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> 
     }
     match condition(network, READY) {
         _ if is_ready(network) => Ok(()),
+        Some(ready) if is_refused(network) => {
+            Err(Refusal::NotAccepted { network: name.clone(), reason: ready.message.clone() })
+        }
         Some(ready) if is_decided(network) => not_ready(ready.message.clone()),
         _ => not_ready("it is being provisioned; try again".to_owned()),
     }

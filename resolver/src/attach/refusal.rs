@@ -18,6 +18,14 @@ pub enum Refusal {
         "Network {0} does not exist: create it, or correct the name in the pod's annotation or the CNI configuration"
     )]
     UnknownNetwork(NetworkName),
+    /// The Network can't be served as it is written; its condition says why.
+    #[error("Network {network} is not accepted: {reason}")]
+    NotAccepted {
+        /// The Network.
+        network: NetworkName,
+        /// The condition's message.
+        reason: String,
+    },
     /// The Network can't serve now; its condition says why.
     #[error("Network {network} is not ready: {reason}")]
     NotReady {
@@ -124,7 +132,9 @@ impl Refusal {
             Self::NotReady { .. } => ProblemKind::NotReady,
             Self::NotPermitted(_) => ProblemKind::NotPermitted,
             Self::OverQuota(_) => ProblemKind::OverQuota,
-            Self::Wish { .. } | Self::Address { .. } | Self::Provider { .. } => ProblemKind::Unprocessable,
+            Self::NotAccepted { .. } | Self::Wish { .. } | Self::Address { .. } | Self::Provider { .. } => {
+                ProblemKind::Unprocessable
+            }
             Self::Taken { .. } | Self::ForeignLease { .. } | Self::Released(_) => ProblemKind::Taken,
             Self::Full { .. } => ProblemKind::Full,
             Self::Closed { .. } | Self::Deadline(_) | Self::Store(_) => ProblemKind::Unavailable,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use knap_api::{NETWORK_UID_LABEL, Network, NetworkLease};
+use knap_api::{NETWORK_NAMESPACE_LABEL, Network, NetworkLease};
 use knap_protocol::{
     AttachmentKey, AttachmentView, InvalidName, NetworkName, NetworkView, PodRef, ProblemKind, SubnetView,
 };
@@ -46,14 +46,21 @@ pub(super) async fn attachments<S: Store>(
     Parameters(parameters): Parameters<OfNetwork>,
 ) -> Result<Json<Vec<AttachmentView>>, Failure> {
     let mut labels = Labels::new();
-    if let Some(name) = parameters.network {
-        let name: NetworkName = name.parse().map_err(|error| bad_name(&error))?;
-        let network = known(&service.view, &name)?;
-        labels.insert(NETWORK_UID_LABEL.to_owned(), network.uid());
+    let wanted: Option<NetworkName> =
+        parameters.network.map(|name| name.parse()).transpose().map_err(|error| bad_name(&error))?;
+    if let Some(name) = &wanted {
+        // By name, not by the Network's UID: what outlives a removed Network is what a person looks for.
+        labels.insert(NETWORK_NAMESPACE_LABEL.to_owned(), Some(name.namespace().to_owned()));
     }
     let leases = service.store.list::<NetworkLease>(&labels).await;
     let leases = leases.map_err(|error| Failure::new(ProblemKind::Unavailable, error.to_string()))?;
     let mut views: Vec<_> = leases.iter().flat_map(attachments_of).collect();
+    if let Some(name) = wanted {
+        views.retain(|view| view.network == name);
+        if views.is_empty() {
+            known(&service.view, &name)?;
+        }
+    }
     views.sort_by(|a, b| (&a.network, &a.lease).cmp(&(&b.network, &b.lease)));
     Ok(Json(views))
 }

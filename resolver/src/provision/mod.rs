@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 pub(crate) use choose::built_in_by_name;
 pub(crate) use granted::{Granted, display_name};
 pub(crate) use reserved::{Thing, is_draining, is_verified};
-pub(crate) use status::{READY, condition, is_decided, is_ready};
+pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};
 
 use crate::store::Store;
 use crate::view::{Change, View};

@@ -135,6 +135,12 @@ pub(crate) fn is_decided(network: &Network) -> bool {
     condition(network, READY).is_some_and(|ready| ready.observed_generation == network.metadata.generation)
 }
 
+/// Whether the spec can't be served until a person changes it, or what it depends on.
+pub(crate) fn is_refused(network: &Network) -> bool {
+    is_decided(network)
+        && condition(network, ACCEPTED).is_some_and(|accepted| accepted.status == ConditionStatus::False)
+}
+
 /// Whether attachments are served: by the condition, if it was made for the spec as it is now.
 pub(crate) fn is_ready(network: &Network) -> bool {
     is_decided(network)
