@@ -6,7 +6,7 @@ use knap_protocol::JsonObject;
 use serde_json::Value;
 
 use super::config::{cni_args, of_attachment};
-use super::{Delegate, DelegateError, Delegates, garbage};
+use super::{Delegate, DelegateError, Delegates, device, garbage, master};
 use crate::cni_result::CniResult;
 use crate::environment::{Command, Environment};
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ impl<'a> Chain<'a> {
     pub fn examine(&self, patience: Patience) -> Result<(), DelegateError> {
         for plugin in &self.entry.plugins {
             let delegate = self.delegates.find(plugin)?;
-            if lacks_its_device(&delegate.name, plugin, self.entry) {
+            if device::is_lacking(&delegate.name, plugin, self.entry) {
                 return Err(DelegateError::NoDevice { delegate: delegate.name });
             }
             self.delegates.negotiate(&delegate, self.version, &self.environment, patience.deadline())?;
@@ -92,8 +92,13 @@ impl<'a> Chain<'a> {
         let version = self.delegates.negotiate(&delegate, self.version, &self.environment, deadline)?;
         let config = of_attachment(plugin, self.entry, version, prev);
         let stdin = Value::Object(config).to_string();
-        let output =
-            self.delegates.run(&delegate, Command::Add, &self.environment, stdin.as_bytes(), deadline)?;
+        let output = self
+            .delegates
+            .run(&delegate, Command::Add, &self.environment, stdin.as_bytes(), deadline)
+            .map_err(|error| match master::missing(plugin) {
+                Some(master) => DelegateError::NoMaster { master, source: Box::new(error) },
+                None => error,
+            })?;
         let read = |stdout| Ok(CniResult::read(serde_json::from_slice(stdout)?, version)?);
         read(&output.stdout).map_err(|error: Box<dyn std::error::Error>| {
             garbage(&delegate, Command::Add, "result", &output, &*error)
@@ -107,7 +112,13 @@ impl<'a> Chain<'a> {
         let deleted = plugins.map(|(before, plugin)| {
             let deleted = self.quietly(Command::Del, plugin, prev, patience.shared_among(before + 1));
             fault::point("teardown.delegate-undone");
-            deleted
+            deleted.or_else(|error| {
+                if !master::went_with_its_master(plugin) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "nothing is left to undo: its master is gone");
+                Ok(())
+            })
         });
         deleted.filter_map(Result::err).map(Failure::from).collect()
     }
@@ -146,17 +157,6 @@ impl<'a> Chain<'a> {
 pub fn last_result(entry: &Entry) -> Option<CniResult> {
     let assumed = CniVersion::parse(&entry.cni_version).unwrap_or(CniVersion::LATEST);
     CniResult::read(Value::Object(entry.result.clone()?), assumed).ok()
-}
-
-/// Whether a delegate that moves a device into the sandbox is told of none.
-fn lacks_its_device(name: &str, plugin: &JsonObject, entry: &Entry) -> bool {
-    let own: &[&str] = match name {
-        "sriov" => &["deviceID"],
-        "host-device" => &["device", "hwaddr", "kernelpath", "pciBusID"],
-        _ => return false,
-    };
-    let named = |key: &str| plugin.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    entry.device_id.is_none() && !own.iter().any(|key| named(key))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can go wrong with a delegate; every message names it.
 
-use knap_protocol::CniCode;
+use knap_protocol::{CniCode, InterfaceName};
 
 use super::exec::ExecError;
 use crate::failure::Failure;
@@ -68,6 +68,16 @@ pub enum DelegateError {
         /// What is wrong, or what it printed.
         reason: String,
     },
+    /// It failed, and what it builds on is not there.
+    #[error(
+        "{source}: its master {master} does not exist on this node; correct the class's uplinks or their node selectors"
+    )]
+    NoMaster {
+        /// The link.
+        master: InterfaceName,
+        /// What it said.
+        source: Box<DelegateError>,
+    },
     /// It failed, and said so.
     #[error("delegate {delegate}, {command}: {}", .failure.message)]
     Failed {
@@ -94,6 +104,7 @@ impl DelegateError {
                 ExecError::Spawn { .. } | ExecError::Lost { .. } => CniCode::IO,
             },
             Self::Garbage { .. } => CniCode::DELEGATE_GARBAGE,
+            Self::NoMaster { source, .. } => source.code(),
             Self::Failed { failure, .. } => match failure.code {
                 CniCode(0 | 3) => CniCode::TRY_AGAIN,
                 code => code,
@@ -107,6 +118,7 @@ impl From<DelegateError> for Failure {
         let (code, message) = (error.code(), error.to_string());
         let details = match error {
             DelegateError::Failed { failure, .. } => failure.details,
+            DelegateError::NoMaster { source, .. } => Self::from(*source).details,
             _ => None,
         };
         Self { code, message, details }

@@ -3,8 +3,10 @@
 mod chain;
 mod config;
 mod conversation;
+mod device;
 mod error;
 mod exec;
+mod master;
 #[cfg(test)]
 mod testing;
 mod upkeep;
