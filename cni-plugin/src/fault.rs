@@ -30,13 +30,18 @@ pub const POINTS: &[&str] = &[
     "release.confirmed",
 ];
 
-/// Dies here by SIGKILL when the environment's `KNAP_FAULT_POINT` is `name`.
+/// Dies here by SIGKILL when the environment's `KNAP_FAULT_POINT` is `name`, or `name:n` and this is the n-th pass.
 #[cfg(feature = "fault-points")]
 pub fn point(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
-    if std::env::var_os("KNAP_FAULT_POINT").is_some_and(|wanted| wanted == name) {
+    static PASSES: AtomicU32 = AtomicU32::new(0);
+    let Ok(wanted) = std::env::var("KNAP_FAULT_POINT") else { return };
+    let (wanted, turn) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    if wanted == name && turn.parse() == Ok(PASSES.fetch_add(1, Ordering::SeqCst) + 1) {
         // SIGKILL leaves no chance to clean up, which is the point; kill of oneself can't fail.
         let _ = kill(Pid::this(), Signal::SIGKILL);
     }

@@ -323,15 +323,3 @@ fn a_new_manifest_serves_within_a_second() {
     assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
     machine.add("c1", "shop/late", "shop").result();
 }
-
-#[test]
-fn an_older_boot() {
-    let host = Host::recorded();
-    let (pod, other, late) = (host.pod("a"), host.pod("b"), host.pod("c"));
-    let config = thin_config("shop/blue", "1.0.0");
-    Call::add("c1", &pod, &config).run(&host).result();
-    host.reboot(2);
-    Call::add("c2", &other, &config).run(&host).result();
-    host.reboot(1);
-    Call::add("c3", &late, &config).run(&host).fails(7, &["boot"]);
-}

@@ -7,8 +7,9 @@
 //! The marks are spread over folders that stay: making and removing a folder costs several times what a file does, and
 //! listing one folder of all marks would cost more with every pod of the node.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{LedgerError, file, file_name, make_folder};
@@ -16,10 +17,11 @@ use super::{LedgerError, file, file_name, make_folder};
 /// Marks the entry as the pod's.
 pub(super) fn add(pods: &Path, uid: &str, stem: &str) -> Result<(), LedgerError> {
     let mark = mark(pods, uid, stem);
-    let made = match File::create(&mark) {
+    let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&mark);
+    let made = match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_folder(&bucket(pods, uid))?;
-            File::create(&mark)
+            create()
         }
         made => made,
     };

@@ -57,8 +57,6 @@ pub enum ProblemKind {
     UnknownNetwork,
     /// The address, MAC or lease asked for is somebody else's.
     Taken,
-    /// The boot has been fenced or superseded.
-    BootSuperseded,
     /// The request is understood and can't be honoured.
     Unprocessable,
     /// The namespace's quota is used up.
@@ -83,7 +81,6 @@ impl ProblemKind {
             Self::NotPermitted => (403, CniCode::INVALID_CONFIG, false, "network not permitted"),
             Self::UnknownNetwork => (404, CniCode::INVALID_CONFIG, false, "unknown network"),
             Self::Taken => (409, CniCode::INVALID_CONFIG, false, "already taken"),
-            Self::BootSuperseded => (409, CniCode::INVALID_CONFIG, false, "boot superseded"),
             Self::Unprocessable => (422, CniCode::INVALID_CONFIG, false, "unprocessable request"),
             Self::OverQuota => (429, CniCode::INVALID_CONFIG, false, "over quota"),
             Self::NotReady => (503, CniCode::TRY_AGAIN, true, "network not ready"),

@@ -87,7 +87,7 @@ async fn unknown_unready_and_late_are_told_apart() {
     })
     .await;
     let refusal = world.attach("c1", json!({})).await.unwrap_err();
-    assert_eq!(refusal.kind().status(), 503);
+    assert_eq!(refusal.kind().status(), 422, "waiting does not help");
     assert!(refusal.to_string().contains(&message) && message.contains("missing"), "{refusal}");
     world.ready_network("shop/red", json!({"provider": "bridge"})).await;
     let late = world.attach("c1", json!({"network": "shop/red", "deadlineSeconds": 0})).await.unwrap_err();
