@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[kube(
     group = "knap.github.com",
     version = "v1alpha1",
+    doc = "One attachment's slot, and with it its addresses and its MAC.",
     kind = "NetworkLease",
     shortname = "nwl",
     derive = "PartialEq",

@@ -14,6 +14,7 @@ use crate::Condition;
 #[kube(
     group = "knap.github.com",
     version = "v1alpha1",
+    doc = "A network that pods and virtual machines can be attached to, asked for by its features.",
     kind = "Network",
     namespaced,
     shortname = "nw",

@@ -15,6 +15,7 @@ pub const DEFAULT_CLASS_ANNOTATION: &str = "knap.github.com/is-default-class";
 #[kube(
     group = "knap.github.com",
     version = "v1alpha1",
+    doc = "A way to provide Networks, as a StorageClass is for volumes.",
     kind = "NetworkClass",
     plural = "networkclasses",
     shortname = "nwc",

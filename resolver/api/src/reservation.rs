@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[kube(
     group = "knap.github.com",
     version = "v1alpha1",
+    doc = "A subnet, VLAN, VNI or MAC code that belongs to one Network, and is named after it.",
     kind = "Reservation",
     shortname = "nwr",
     status = "ReservationStatus",

@@ -60,7 +60,7 @@ impl Question<'_> {
     /// The configurations for a lease.
     pub(super) fn configs(&self, node: &NodeFacts, lease: &LeaseFacts) -> Result<Attachment, Refusal> {
         let prepared = self.prepared;
-        prepared.provider.configs(&prepared.plan, node, lease).map_err(|source| Refusal::Provider {
+        prepared.provider.attachment(&prepared.plan, node, lease).map_err(|source| Refusal::Provider {
             network: prepared.name.clone(),
             node: self.asker.node.clone(),
             source: Box::new(source),
