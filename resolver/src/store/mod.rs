@@ -4,6 +4,7 @@
 //! trait has just what that needs: create-if-absent, update-if-unchanged, delete-if.
 
 pub mod embedded;
+pub mod kubernetes;
 pub(crate) mod metadata;
 #[cfg(any(test, feature = "store-suite"))]
 pub mod suite;
