@@ -89,6 +89,19 @@ tier_netns() {
   tests netns cargo test "${workspace[@]}" --features knap-tests/tiers --test 'netns_*' --no-fail-fast -- "${skips[@]}"
 }
 
+tier_api() {
+  local status=0
+  tests/setup/kubernetes.sh >"$logs/api.assets" 2> >(tee "$logs/api.setup" >&2) || status=$?
+  if ((status == 3)); then
+    record api 0 0 all 0 "skipped: $(tail -n 1 "$logs/api.setup" | sed 's/^.*error:[^ ]* //')"
+    return
+  fi
+  ((status == 0)) || return "$status"
+  KUBEBUILDER_ASSETS=$(<"$logs/api.assets")
+  export KUBEBUILDER_ASSETS
+  tests api cargo test --locked -p knap-tests --features api --test 'api_*' --no-fail-fast
+}
+
 need_rust
 for tier in "$@"; do
   declare -F "tier_$tier" >/dev/null || fail "no tier is named $tier; there are: $(declare -F | sed -n 's/.*tier_//p' | xargs)"

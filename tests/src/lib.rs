@@ -16,6 +16,8 @@ pub mod binaries;
 pub mod delegate;
 mod host;
 mod kernel;
+#[cfg(feature = "api")]
+mod kubernetes;
 mod ledger;
 mod plugin;
 mod real;
@@ -29,6 +31,8 @@ mod wire;
 pub use delegate::{Action, Delegates, Recorded, Script};
 pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on};
 pub use kernel::bare;
+#[cfg(feature = "api")]
+pub use kubernetes::{ADMIN, KubernetesApi, NOBODY};
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};
 pub use real::{Pod, delegates};

@@ -1,0 +1,161 @@
+//! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
+
+mod crds;
+mod daemon;
+mod etcd;
+mod ports;
+mod server;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use self::etcd::Etcd;
+use self::server::Server;
+use crate::GENEROUS;
+
+/// A user who may do everything; also its token.
+pub const ADMIN: &str = "admin";
+/// A user who may do nothing; also its token.
+pub const NOBODY: &str = "nobody";
+
+static SHARED: Mutex<Weak<KubernetesApi>> = Mutex::const_new(Weak::new());
+
+/// etcd and kube-apiserver. Dropping it kills both and removes what they wrote; so does the end of the test's process,
+/// but for the folder.
+#[derive(Debug)]
+pub struct KubernetesApi {
+    server: Server,
+    etcd: Etcd,
+    folder: TempDir,
+}
+
+impl KubernetesApi {
+    /// Starts both, and waits until they serve.
+    ///
+    /// # Panics
+    /// With what to do, where there are no such programs.
+    pub async fn start() -> Self {
+        let assets = assets();
+        let folder = tempfile::Builder::new().prefix("knap-api-").tempdir().expect("a folder for the test");
+        let etcd = Etcd::start(&assets, folder.path());
+        let server = Server::start(&assets, folder.path(), etcd.url());
+        let api = Self { server, etcd, folder };
+        api.wait_ready().await;
+        api
+    }
+
+    /// The API that all tests share which run at this time, with Knap's kinds; for tests that break nothing.
+    pub async fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().await;
+        if let Some(api) = shared.upgrade() {
+            return api;
+        }
+        let api = Self::start().await;
+        api.install_crds().await;
+        let api = Arc::new(api);
+        *shared = Arc::downgrade(&api);
+        api
+    }
+
+    /// A kubeconfig file of [`ADMIN`] or [`NOBODY`].
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.server.kubeconfig(user)
+    }
+
+    /// What a client of [`ADMIN`] or [`NOBODY`] is made from.
+    pub async fn config(&self, user: &str) -> Config {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)).expect("the kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        config.expect("a client's configuration")
+    }
+
+    /// A client of [`ADMIN`].
+    pub async fn client(&self) -> Client {
+        Client::try_from(self.config(ADMIN).await).expect("a client")
+    }
+
+    /// Creates the definitions of Knap's kinds, and waits until they are served.
+    pub async fn install_crds(&self) {
+        crds::install(&self.client().await).await;
+    }
+
+    /// Ends kube-apiserver as the kernel's killer does.
+    pub fn kill_server(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts kube-apiserver again, and waits until it serves.
+    pub async fn restart_server(&mut self) {
+        self.server.restart();
+        self.wait_ready().await;
+    }
+
+    /// Lets kube-apiserver accept connections and answer nothing.
+    pub fn pause_server(&self) {
+        self.server.signal(Signal::SIGSTOP);
+    }
+
+    /// Ends [`KubernetesApi::pause_server`].
+    pub fn resume_server(&self) {
+        self.server.signal(Signal::SIGCONT);
+    }
+
+    /// Ends etcd as the kernel's killer does.
+    pub fn kill_etcd(&mut self) {
+        self.etcd.kill();
+    }
+
+    /// Starts etcd again, and waits until kube-apiserver serves.
+    pub async fn restart_etcd(&mut self) {
+        self.etcd.restart();
+        self.wait_ready().await;
+    }
+
+    /// Makes etcd forget all but the last state of everything.
+    pub fn compact(&self) {
+        self.etcd.compact();
+    }
+
+    async fn wait_ready(&self) {
+        let begin = Instant::now();
+        while !self.is_ready().await {
+            self.etcd.assert_running();
+            self.server.assert_running();
+            assert!(
+                begin.elapsed() < GENEROUS * 3,
+                "kube-apiserver is not ready; see {}",
+                self.folder.path().display()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        if !self.server.has_certificate() {
+            return false;
+        }
+        let client = self.client().await;
+        let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+        within(client.request_text(request)).await.is_some_and(|answer| answer.is_ok())
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_secs(5), answer).await.ok()
+}
+
+fn assets() -> PathBuf {
+    let folder = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    folder.expect(
+        "KUBEBUILDER_ASSETS must name a folder with etcd and kube-apiserver: run this tier by `make test TIERS=api`, or \
+         export KUBEBUILDER_ASSETS=$(tests/setup/kubernetes.sh)",
+    )
+}

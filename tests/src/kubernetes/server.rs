@@ -1,0 +1,108 @@
+//! kube-apiserver, with its certificates, keys and tokens in the test's folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::daemon::Daemon;
+use super::ports;
+use super::{ADMIN, NOBODY};
+
+#[derive(Debug)]
+pub(super) struct Server {
+    program: PathBuf,
+    folder: PathBuf,
+    etcd: String,
+    port: u16,
+    daemon: Option<Daemon>,
+}
+
+impl Server {
+    pub(super) fn start(assets: &Path, folder: &Path, etcd: String) -> Self {
+        let mut server = Self {
+            program: assets.join("kube-apiserver"),
+            folder: folder.join("kube-apiserver"),
+            etcd,
+            port: ports::free(),
+            daemon: None,
+        };
+        fs::create_dir_all(&server.folder).expect("a folder for kube-apiserver");
+        let tokens = format!("{ADMIN},{ADMIN},{ADMIN},system:masters\n{NOBODY},{NOBODY},{NOBODY},\n");
+        fs::write(server.tokens(), tokens).expect("a file of tokens");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        fs::write(server.key(), key.serialize_pem()).expect("a key for service accounts' tokens");
+        server.restart();
+        server
+    }
+
+    /// Starts it, after [`Server::kill`] with the certificate and the port that it had.
+    pub(super) fn restart(&mut self) {
+        assert!(self.daemon.is_none(), "kube-apiserver runs already");
+        let arguments = [
+            format!("--etcd-servers={}", self.etcd),
+            format!("--cert-dir={}", self.folder.display()),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            // Nobody is told of an API server on loopback.
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={}", self.key().display()),
+            format!("--service-account-signing-key-file={}", self.key().display()),
+            format!("--token-auth-file={}", self.tokens().display()),
+            "--authorization-mode=RBAC".to_owned(),
+        ];
+        self.daemon = Some(Daemon::start(&self.program, &arguments, &self.folder.join("log")));
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.daemon.take().expect("a running kube-apiserver");
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        self.daemon.as_ref().expect("a running kube-apiserver").signal(signal);
+    }
+
+    /// # Panics
+    /// With its last words, if it has ended.
+    pub(super) fn assert_running(&self) {
+        let daemon = self.daemon.as_ref().expect("a running kube-apiserver");
+        assert!(daemon.is_running(), "kube-apiserver has ended: {}", daemon.last_words());
+    }
+
+    /// Whether it has made its certificate, which a kubeconfig needs.
+    pub(super) fn has_certificate(&self) -> bool {
+        self.certificate().is_file() && self.folder.join("apiserver.key").is_file()
+    }
+
+    /// A kubeconfig of one of its users.
+    pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
+        let path = self.folder.join(format!("{user}.kubeconfig"));
+        // JSON is YAML too.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{ "name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port), "certificate-authority": self.certificate(),
+            } }],
+            "users": [{ "name": user, "user": { "token": user } }],
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": user } }],
+        });
+        fs::write(&path, config.to_string()).expect("a kubeconfig");
+        path
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.folder.join("apiserver.crt")
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.folder.join("tokens.csv")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.join("service-accounts.key")
+    }
+}

@@ -1,0 +1,213 @@
+//! The store while its API server or etcd is killed, hangs, forgets, or does not know Knap's kinds yet. Each test has an
+//! API of its own.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt};
+use knap_api::{Reservation, ReservationSpec, ReservedFor};
+use knap_resolver::store::kubernetes::KubernetesStore;
+use knap_resolver::store::{Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
+use knap_tests::{ADMIN, GENEROUS, KubernetesApi};
+use kube::ResourceExt;
+
+/// More than a call may take, and less than a test's patience.
+const BOUNDED: Duration = Duration::from_secs(20);
+
+async fn start() -> (KubernetesStore, KubernetesApi) {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    (store(&api).await, api)
+}
+
+async fn store(api: &KubernetesApi) -> KubernetesStore {
+    KubernetesStore::new(api.config(ADMIN).await).unwrap()
+}
+
+fn reservation(name: &str) -> Reservation {
+    let network = ReservedFor { namespace: "shop".into(), name: "blue".into(), uid: "u-1".into() };
+    Reservation::new(name, ReservationSpec { network, cidr: None, scope: None, routed: false, lease: None })
+}
+
+async fn create(store: &KubernetesStore, name: &str) {
+    store.create(&reservation(name)).await.unwrap();
+}
+
+async fn delete(store: &KubernetesStore, name: &str) {
+    store.delete::<Reservation>(&ObjectName::cluster(name), &Preconditions::default()).await.unwrap();
+}
+
+/// What somebody knows who has only the watch.
+struct View<W> {
+    watch: W,
+    objects: BTreeMap<String, Reservation>,
+    current: bool,
+    restarts: usize,
+}
+
+impl<W: Stream<Item = WatchEvent<Reservation>> + Unpin> View<W> {
+    /// A view that is current.
+    async fn of(watch: W) -> Self {
+        let mut view = Self { watch, objects: BTreeMap::new(), current: false, restarts: 0 };
+        view.wait(|view| view.current).await;
+        view
+    }
+
+    async fn shows(&mut self, names: &[&str]) {
+        self.wait(|view| view.current && view.objects.keys().eq(names)).await;
+    }
+
+    async fn wait(&mut self, until: impl Fn(&Self) -> bool) {
+        let begin = Instant::now();
+        while !until(self) {
+            let left = GENEROUS.saturating_sub(begin.elapsed());
+            let event = tokio::time::timeout(left, self.watch.next()).await;
+            let event = event.unwrap_or_else(|_| panic!("stays at {:?}", self.objects.keys()));
+            self.learn(event.expect("a watch never ends"));
+        }
+    }
+
+    fn learn(&mut self, event: WatchEvent<Reservation>) {
+        match event {
+            WatchEvent::Restarted => {
+                self.objects.clear();
+                self.restarts += 1;
+                self.current = false;
+            }
+            WatchEvent::Current => self.current = true,
+            WatchEvent::Existing(object) | WatchEvent::Applied(object) => {
+                self.objects.insert(object.name_any(), object);
+            }
+            WatchEvent::Deleted(object) => {
+                self.objects.remove(&object.name_any()).expect("the deletion of something known");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_outlives_the_api_server() {
+    let (store, mut api) = start().await;
+    create(&store, "before").await;
+    let mut view = View::of(store.watch()).await;
+    for _ in 0..2 {
+        api.kill_server();
+        api.restart_server().await;
+        delete(&store, "before").await;
+        create(&store, "after").await;
+        view.shows(&["after"]).await;
+        delete(&store, "after").await;
+        create(&store, "before").await;
+        view.shows(&["before"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_begins_anew_when_its_place_in_history_is_forgotten() {
+    let (store, mut api) = start().await;
+    create(&store, "gone").await;
+    let mut view = View::of(store.watch()).await;
+    view.shows(&["gone"]).await;
+    // Nobody reads the watch meanwhile.
+    api.kill_server();
+    api.restart_server().await;
+    delete(&store, "gone").await;
+    for round in 0..50 {
+        create(&store, &format!("new-{round}")).await;
+        delete(&store, &format!("new-{round}")).await;
+    }
+    create(&store, "new").await;
+    api.kill_server();
+    api.compact();
+    api.restart_server().await;
+    view.shows(&["new"]).await;
+    assert!(view.restarts > 1, "the deletion was told by a new beginning");
+    create(&store, "newer").await;
+    view.shows(&["new", "newer"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_outlives_etcd() {
+    let (store, mut api) = start().await;
+    let mut view = View::of(store.watch()).await;
+    api.kill_etcd();
+    assert_unavailable(&store).await;
+    api.restart_etcd().await;
+    create(&store, "after").await;
+    view.shows(&["after"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_api_server_every_call_says_so_in_time() {
+    let (store, mut api) = start().await;
+    create(&store, "there").await;
+    api.pause_server();
+    assert_unavailable(&store).await;
+    api.resume_server();
+    api.kill_server();
+    assert_unavailable(&store).await;
+    api.restart_server().await;
+    // What was tried meanwhile may have happened or not; it is settled by trying it again under the same name.
+    let again = store.create(&reservation("tried")).await;
+    assert!(matches!(again, Ok(_) | Err(StoreError::AlreadyExists { .. })), "{again:?}");
+}
+
+/// Creates `tried`, deletes `condemned`, reads: each is answered in time, and none of them as if it knew.
+async fn assert_unavailable(store: &KubernetesStore) {
+    let begin = Instant::now();
+    let (tried, name) = (reservation("tried"), ObjectName::cluster("condemned"));
+    let (none, all) = (Preconditions::default(), Labels::new());
+    let (created, deleted, read, listed) = tokio::join!(
+        store.create(&tried),
+        store.delete::<Reservation>(&name, &none),
+        store.get::<Reservation>(&name),
+        async {
+            tokio::time::timeout(BOUNDED * 2, store.list::<Reservation>(&all)).await.expect("a bounded list")
+        },
+    );
+    assert!(begin.elapsed() < BOUNDED * 2, "{:?}", begin.elapsed());
+    for error in [created.err(), deleted.err(), read.err(), listed.err()] {
+        let error = error.expect("no success without an API server");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("Reservation") || error.to_string().contains("reservations"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_definitions_are_named_and_waited_for() {
+    let api = KubernetesApi::start().await;
+    let store = store(&api).await;
+    let watch = tokio::spawn({
+        let watch = store.watch();
+        async move { View::of(watch).await.current }
+    });
+    let name = ObjectName::cluster("blue");
+    for error in [
+        store.get::<Reservation>(&name).await.err(),
+        store.create(&reservation("blue")).await.err(),
+        store.list::<Reservation>(&Labels::new()).await.err(),
+        store.delete::<Reservation>(&name, &Preconditions::default()).await.err(),
+    ] {
+        let error = error.expect("no answer about an unknown kind");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            cause.contains("reservations.knap.github.com") && cause.contains("apply Knap's CRDs"),
+            "{cause}"
+        );
+    }
+    api.install_crds().await;
+    assert!(watch.await.unwrap(), "the watch begins as soon as it can");
+    create(&store, "blue").await;
+}
