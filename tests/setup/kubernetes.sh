@@ -89,14 +89,15 @@ unpack_kubernetes() {
 }
 
 build_kubernetes() {
-  local program
+  local program flags
+  flags="-s -w -X k8s.io/kubernetes/vendor/k8s.io/component-base/version.gitVersion=v$version"
   export PATH=$go_root/bin:$PATH GOROOT=$go_root GOPATH=$work/go GOCACHE=$work/go-cache GO111MODULE=off GOFLAGS='' CGO_ENABLED=0
   cd "$source_folder"
   say "generating its OpenAPI definitions"
   make gen_openapi >"$work/log" 2>&1 || build_failed "make gen_openapi"
   for program in "${programs[@]}"; do
     say "building $program"
-    go build -o "$work/made/$program" "k8s.io/kubernetes/cmd/$program" >"$work/log" 2>&1 || build_failed "go build $program"
+    go build -ldflags "$flags" -o "$work/made/$program" "k8s.io/kubernetes/cmd/$program" >"$work/log" 2>&1 || build_failed "go build $program"
   done
   cd "$root"
 }

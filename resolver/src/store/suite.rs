@@ -318,7 +318,8 @@ pub async fn a_watch_begins_with_all_there_is<S: Store>(store: S) {
     const COUNT: usize = 700;
     let case = Case::new();
     let leases: Vec<_> = (0..COUNT).map(|index| case.lease(&format!("old-{index}"))).collect();
-    futures::future::join_all(leases.iter().map(|lease| store.create(lease))).await;
+    let created = futures::stream::iter(leases.iter().map(|lease| store.create(lease)));
+    created.buffer_unordered(64).for_each(async |created| drop(created.unwrap())).await;
     let mut watch = store.watch::<NetworkLease>();
     assert!(matches!(event(&mut watch).await, WatchEvent::Restarted));
     let mut existing = 0;

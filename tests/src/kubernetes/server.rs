@@ -31,8 +31,13 @@ impl Server {
         fs::create_dir_all(&server.folder).expect("a folder for kube-apiserver");
         let tokens = format!("{ADMIN},{ADMIN},{ADMIN},system:masters\n{NOBODY},{NOBODY},{NOBODY},\n");
         fs::write(server.tokens(), tokens).expect("a file of tokens");
+        for user in [ADMIN, NOBODY] {
+            server.write_kubeconfig(user);
+        }
         let key = rcgen::KeyPair::generate().expect("a key");
-        fs::write(server.key(), key.serialize_pem()).expect("a key for service accounts' tokens");
+        fs::write(server.private_key(), key.serialize_pem())
+            .expect("a key that signs service accounts' tokens");
+        fs::write(server.public_key(), key.public_key_pem()).expect("its public half");
         server.restart();
         server
     }
@@ -50,8 +55,8 @@ impl Server {
             "--endpoint-reconciler-type=none".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", self.key().display()),
-            format!("--service-account-signing-key-file={}", self.key().display()),
+            format!("--service-account-key-file={}", self.public_key().display()),
+            format!("--service-account-signing-key-file={}", self.private_key().display()),
             format!("--token-auth-file={}", self.tokens().display()),
             "--authorization-mode=RBAC".to_owned(),
         ];
@@ -78,9 +83,12 @@ impl Server {
         self.certificate().is_file() && self.folder.join("apiserver.key").is_file()
     }
 
-    /// A kubeconfig of one of its users.
+    /// The kubeconfig of one of its users.
     pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
-        let path = self.folder.join(format!("{user}.kubeconfig"));
+        self.folder.join(format!("{user}.kubeconfig"))
+    }
+
+    fn write_kubeconfig(&self, user: &str) {
         // JSON is YAML too.
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -90,8 +98,7 @@ impl Server {
             "users": [{ "name": user, "user": { "token": user } }],
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": user } }],
         });
-        fs::write(&path, config.to_string()).expect("a kubeconfig");
-        path
+        fs::write(self.kubeconfig(user), config.to_string()).expect("a kubeconfig");
     }
 
     fn certificate(&self) -> PathBuf {
@@ -102,7 +109,11 @@ impl Server {
         self.folder.join("tokens.csv")
     }
 
-    fn key(&self) -> PathBuf {
+    fn private_key(&self) -> PathBuf {
         self.folder.join("service-accounts.key")
+    }
+
+    fn public_key(&self) -> PathBuf {
+        self.folder.join("service-accounts.pub")
     }
 }

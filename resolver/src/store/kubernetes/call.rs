@@ -1,10 +1,12 @@
 //! Requests to the API server, each answered in bounded time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use kube::api::ListParams;
 use kube::core::{ObjectList, Request};
+use tokio::sync::Semaphore;
 
 use super::without_managed_fields;
 use crate::store::{Kind, Labels};
@@ -15,6 +17,8 @@ const ONE: Duration = Duration::from_secs(10);
 const PAGE: Duration = Duration::from_secs(30);
 /// Objects in a page: some hundred kilobytes of leases.
 const PAGE_SIZE: u32 = 500;
+/// Each has a connection of its own (HTTP/1.1). More of them make an API server slower, or answer 429.
+const AT_ONCE: usize = 128;
 /// How often a list begins anew after the API server forgot the snapshot that its pages come from.
 const RESTARTS: u32 = 2;
 
@@ -45,34 +49,64 @@ impl CallError {
     }
 }
 
-/// Waits for the answer to a call about one object.
-pub(super) async fn call<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    within(ONE, answer).await
+/// The client for calls, of which so many at a time are under way that the API server is busy and no more.
+#[derive(Clone)]
+pub(super) struct Calls {
+    pub(super) client: Client,
+    permits: Arc<Semaphore>,
 }
 
-/// Reads all objects that carry the labels, page by page, all of one moment.
-pub(super) async fn list<K: Kind>(client: &Client, labels: &Labels) -> Result<Vec<K>, CallError> {
-    let selector = selector(labels);
-    let mut restarts = 0;
-    loop {
-        match pages(client, selector.clone()).await {
-            Err(error) if error.is_expired() && restarts < RESTARTS => restarts += 1,
-            listed => return listed,
+impl Calls {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// The answer to one call of the client about one object.
+    pub(super) async fn one<T>(&self, answer: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+        self.within(ONE, answer).await
+    }
+
+    /// Reads all objects that carry the labels, page by page, all of one moment.
+    pub(super) async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, CallError> {
+        let selector = selector(labels);
+        let mut restarts = 0;
+        loop {
+            match self.pages(selector.clone()).await {
+                Err(error) if error.is_expired() && restarts < RESTARTS => restarts += 1,
+                listed => return listed,
+            }
         }
     }
-}
 
-async fn pages<K: Kind>(client: &Client, label_selector: Option<String>) -> Result<Vec<K>, CallError> {
-    let path = Request::new(K::url_path(&(), None));
-    let mut parameters = ListParams { label_selector, limit: Some(PAGE_SIZE), ..ListParams::default() };
-    let mut objects = Vec::new();
-    loop {
-        let request = path.list(&parameters).map_err(kube::Error::BuildRequest)?;
-        let page = within(PAGE, client.request::<ObjectList<K>>(request)).await?;
-        objects.extend(page.items.into_iter().map(without_managed_fields));
-        parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if parameters.continue_token.is_none() {
-            return Ok(objects);
+    async fn pages<K: Kind>(&self, label_selector: Option<String>) -> Result<Vec<K>, CallError> {
+        let path = Request::new(K::url_path(&(), None));
+        let mut parameters = ListParams { label_selector, limit: Some(PAGE_SIZE), ..ListParams::default() };
+        let mut objects = Vec::new();
+        loop {
+            let request = path.list(&parameters).map_err(kube::Error::BuildRequest)?;
+            let page = self.within(PAGE, self.client.request::<ObjectList<K>>(request)).await?;
+            objects.extend(page.items.into_iter().map(without_managed_fields));
+            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                return Ok(objects);
+            }
+        }
+    }
+
+    /// The wait for a turn counts: behind an API server that hangs, the queue must end in time too.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, CallError> {
+        let turn = async {
+            // Nobody closes it; and without it, nothing worse than a busy server would come.
+            let _permit = self.permits.acquire().await;
+            answer.await
+        };
+        match tokio::time::timeout(limit, turn).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(CallError::TimedOut(limit)),
         }
     }
 }
@@ -86,13 +120,6 @@ fn selector(labels: &Labels) -> Option<String> {
         })
         .collect();
     (!terms.is_empty()).then(|| terms.join(","))
-}
-
-async fn within<T>(limit: Duration, answer: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(CallError::TimedOut(limit)),
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use kube::api::{DeleteParams, GetParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Config};
 
-use self::call::{CallError, call, list};
+use self::call::{CallError, Calls};
 use self::failure::{Subject, Verb};
 use super::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent, metadata};
 
@@ -40,7 +40,7 @@ pub struct ConnectError {
 /// Objects in the Kubernetes API.
 #[derive(Clone)]
 pub struct KubernetesStore {
-    calls: Client,
+    calls: Calls,
     watches: Client,
 }
 
@@ -60,7 +60,7 @@ impl KubernetesStore {
         let client = |config| {
             Client::try_from(config).map_err(|source| ConnectError { server: server.clone(), source })
         };
-        Ok(Self { calls: client(calls)?, watches: client(watches)? })
+        Ok(Self { calls: Calls::new(client(calls)?), watches: client(watches)? })
     }
 
     async fn put<K: Kind>(&self, object: &K, subresource: Option<&str>) -> Result<K, StoreError> {
@@ -78,8 +78,14 @@ impl KubernetesStore {
             None => path.replace(&name.name, &parameters, body),
         };
         let request = request.map_err(|error| subject.refused(&error.to_string()))?;
-        let replaced = call(self.calls.request::<K>(request)).await;
-        replaced.map(without_managed_fields).map_err(|error| subject.failed(error))
+        let replaced = self.calls.one(self.calls.client.request::<K>(request)).await;
+        match replaced.map(without_managed_fields).map_err(|error| subject.failed(error)) {
+            // The API server finds that the UID of what is not there differs.
+            Err(StoreError::Changed { .. }) if matches!(self.get::<K>(&name).await, Ok(None)) => {
+                Err(subject.not_found())
+            }
+            replaced => replaced,
+        }
     }
 }
 
@@ -91,7 +97,12 @@ impl Store for KubernetesStore {
         }
         let request = path::<K>(name).get(&name.name, &GetParams::default());
         let request = request.map_err(|error| subject.refused(&error.to_string()))?;
-        match call(self.calls.request::<K>(request)).await.map_err(|error| subject.failed(error)) {
+        match self
+            .calls
+            .one(self.calls.client.request::<K>(request))
+            .await
+            .map_err(|error| subject.failed(error))
+        {
             Ok(object) => Ok(Some(without_managed_fields(object))),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -99,7 +110,7 @@ impl Store for KubernetesStore {
     }
 
     async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, StoreError> {
-        list(&self.calls, labels).await.map_err(|error| StoreError::Unavailable {
+        self.calls.list(labels).await.map_err(|error| StoreError::Unavailable {
             action: format!("list {}", K::plural(&())),
             source: Box::new(error.of::<K>()),
         })
@@ -123,7 +134,7 @@ impl Store for KubernetesStore {
         let body = body.map_err(|error| subject.refused(&error.to_string()))?;
         let request = path::<K>(&name).create(&parameters(), body);
         let request = request.map_err(|error| subject.refused(&error.to_string()))?;
-        let created = call(self.calls.request::<K>(request)).await;
+        let created = self.calls.one(self.calls.client.request::<K>(request)).await;
         created.map(without_managed_fields).map_err(|error| subject.failed(error))
     }
 
@@ -148,7 +159,11 @@ impl Store for KubernetesStore {
         let request = path::<K>(name).delete(&name.name, &parameters);
         let request = request.map_err(|error| subject.refused(&error.to_string()))?;
         // The answer is the object or a word of success: nothing that a caller needs.
-        call(self.calls.request_text(request)).await.map(drop).map_err(|error| subject.failed(error))
+        self.calls
+            .one(self.calls.client.request_text(request))
+            .await
+            .map(drop)
+            .map_err(|error| subject.failed(error))
     }
 }
 
