@@ -91,9 +91,9 @@ tier_netns() {
 
 tier_api() {
   local status=0
-  tests/setup/kubernetes.sh >"$logs/api.assets" 2> >(tee "$logs/api.setup" >&2) || status=$?
+  tests/setup/kubernetes.sh 2>&1 >"$logs/api.assets" | tee "$logs/api.setup" >&2 || status=${PIPESTATUS[0]}
   if ((status == 3)); then
-    record api 0 0 all 0 "skipped: $(tail -n 1 "$logs/api.setup" | sed 's/^.*error:[^ ]* //')"
+    record api 0 0 all 0 "skipped: $(tail -n 1 "$logs/api.setup" | sed 's/^error: //')"
     return
   fi
   ((status == 0)) || return "$status"

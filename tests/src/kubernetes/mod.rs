@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use self::etcd::Etcd;
 use self::server::Server;
 use crate::GENEROUS;
+use crate::stale::fresh_folder;
 
 /// A user who may do everything; also its token.
 pub const ADMIN: &str = "admin";
@@ -28,8 +29,8 @@ pub const NOBODY: &str = "nobody";
 
 static SHARED: Mutex<Weak<KubernetesApi>> = Mutex::const_new(Weak::new());
 
-/// etcd and kube-apiserver. Dropping it kills both and removes what they wrote; so does the end of the test's process,
-/// but for the folder.
+/// etcd and kube-apiserver. Dropping it kills both and removes what they wrote. Where the test's process is killed, they end
+/// with it, and the next run removes the rest.
 #[derive(Debug)]
 pub struct KubernetesApi {
     server: Server,
@@ -44,7 +45,7 @@ impl KubernetesApi {
     /// With what to do, where there are no such programs.
     pub async fn start() -> Self {
         let assets = assets();
-        let folder = tempfile::Builder::new().prefix("knap-api-").tempdir().expect("a folder for the test");
+        let folder = fresh_folder();
         let etcd = Etcd::start(&assets, folder.path());
         let server = Server::start(&assets, folder.path(), etcd.url());
         let api = Self { server, etcd, folder };
