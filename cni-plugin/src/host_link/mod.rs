@@ -2,7 +2,7 @@
 //!
 //! One link is one folder of users, and everything about it happens under its lock, so that any number of calls may
 //! want it at once. The user is recorded before the link is made, and dropped before the link is removed: a call that
-//! dies leaves a record that a later release or sweep finds, and a mark (see [`mark`]) by which the link is known.
+//! dies leaves a record that a later release or sweep finds, and a mark (module `mark`) by which the link is known.
 
 mod bridge;
 mod error;
