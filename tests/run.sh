@@ -45,7 +45,7 @@ tests() {
 # One set of packages and features for all that is built here, so that nothing is compiled twice.
 workspace=(--locked --workspace --features knap-cni/fault-points,knap-resolver/fault-points)
 
-# The programs that the cni and netns tiers run.
+# The programs that the cni, netns and api tiers run.
 build_programs() {
   say "building the programs, with fault points"
   cargo build "${workspace[@]}"
@@ -99,6 +99,7 @@ tier_api() {
   ((status == 0)) || return "$status"
   KUBEBUILDER_ASSETS=$(<"$logs/api.assets")
   export KUBEBUILDER_ASSETS
+  build_programs
   tests api cargo test --locked -p knap-tests --features api --test 'api_*' --no-fail-fast
 }
 

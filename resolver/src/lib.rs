@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod cli;
+mod cluster;
 pub mod command;
 mod decision;
 pub mod fault;

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
 use knap_protocol::{AttachReply, AttachRequest, AttachmentKey, NetworkName, NodeName};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::attach::{Asker, Attacher, Refusal};
@@ -35,11 +35,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let store = EmbeddedStore::in_memory().unwrap();
-        let (changed, changes) = mpsc::unbounded_channel();
-        let (view, mut tasks) = View::follow(&store, changed);
+        let (view, mut tasks) = View::follow(&store);
         let (first_pass, _) = oneshot::channel();
         let provisioner = Provisioner::new(store.clone(), view, Rules { sticky: false });
-        tasks.spawn(provisioner.run(changes, first_pass));
+        tasks.spawn(provisioner.run(first_pass));
         let replica = Replica::over(&store).await;
         Self { store, replica, controller: tasks }
     }
@@ -160,8 +159,7 @@ impl World {
 impl<S: Store> Replica<S> {
     /// Another process on the same store.
     pub(crate) async fn over(store: &S) -> Self {
-        let (changed, _) = mpsc::unbounded_channel();
-        let (view, tasks) = View::follow(store, changed);
+        let (view, tasks) = View::follow(store);
         view.current().await;
         let attacher = Arc::new(Attacher::new(store.clone(), Arc::clone(&view)));
         Self { view, attacher, _tasks: tasks }

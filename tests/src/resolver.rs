@@ -250,7 +250,8 @@ fn decode<T: DeserializeOwned>(body: &str) -> T {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("the resolver answered {body}: {error}"))
 }
 
-fn request(
+/// Any request: status and body.
+pub(crate) fn request(
     method: &str,
     url: &str,
     token: Option<&str>,

@@ -4,6 +4,7 @@ mod attachments;
 mod auth;
 mod extract;
 mod problem;
+mod ready;
 mod status;
 mod token_file;
 mod views;
@@ -22,6 +23,7 @@ use axum::serve::ListenerExt;
 use knap_protocol::{ProblemKind, path};
 use tokio::net::TcpListener;
 
+pub use ready::Readiness;
 pub use token_file::{TokenFile, TokenFileError};
 
 use crate::attach::Attacher;
@@ -42,6 +44,8 @@ pub struct Service<S> {
     pub attacher: Attacher<S>,
     /// Who may call.
     pub token: TokenFile,
+    /// Whether requests may come, beside what the view says.
+    pub readiness: Arc<Readiness>,
     /// `embedded` or `kubernetes`.
     pub store_name: &'static str,
     /// Manifest files that could not be read, with the reason.
@@ -62,9 +66,12 @@ pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(Arc::clone(&service), ready::require_view::<S>))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), auth::require_token::<S>));
     Router::new()
         .route(path::STATUS, get(status::status::<S>))
+        .route("/healthz", get(ready::healthz))
+        .route("/readyz", get(ready::readyz::<S>))
         .method_not_allowed_fallback(wrong_method)
         .fallback_service(authenticated.with_state(Arc::clone(&service)))
         .with_state(service)

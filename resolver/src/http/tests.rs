@@ -56,6 +56,7 @@ impl Api {
             store: world.store.clone(),
             view,
             token: token_file,
+            readiness: Arc::default(),
             store_name: "embedded",
             broken_manifests: Box::new(|| vec!["a.yaml: broken".to_owned()]),
         };

@@ -18,7 +18,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use choose::built_in_by_name;
@@ -59,8 +59,9 @@ impl<S: Store> Provisioner<S> {
         Self { store, view, rules }
     }
 
-    /// Runs until the sender of changes is gone. Tells when every Network has been looked at once.
-    pub async fn run(self, mut changes: mpsc::UnboundedReceiver<Change>, first_pass: oneshot::Sender<()>) {
+    /// Runs until it is dropped. Tells when every Network has been looked at once.
+    pub async fn run(self, first_pass: oneshot::Sender<()>) {
+        let mut changes = self.view.changes();
         self.view.current().await;
         let mut first_pass = Some(first_pass);
         let mut work = Work::everything();

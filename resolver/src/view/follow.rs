@@ -1,67 +1,64 @@
 //! One task per kind feeds the view from the store's watch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use knap_api::{NetworkLease, Reservation};
-use tokio::sync::mpsc::UnboundedSender;
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
 use tokio::task::JoinSet;
 
 use super::table::{Fed, Feed};
 use super::{Change, Table, View, labels_of_namespace, labels_of_node};
 use crate::store::{Kind, ObjectName, Store, WatchEvent};
 
+/// The kinds that are followed, by their plural.
+pub(super) fn kinds() -> BTreeSet<String> {
+    [
+        plural::<Network>(),
+        plural::<NetworkClass>(),
+        plural::<Reservation>(),
+        plural::<NetworkLease>(),
+        plural::<Namespace>(),
+        plural::<Node>(),
+    ]
+    .into()
+}
+
 /// Follows every kind.
-pub(super) fn all<S: Store>(store: &S, view: &Arc<View>, changes: UnboundedSender<Change>) -> JoinSet<()> {
+pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(table(
-        store.clone(),
-        Arc::clone(view),
-        changes.clone(),
-        TableOf {
-            table: |view| &view.networks,
-            keep: |network| network,
-            changed: |name, _, gone| if gone { Change::NetworkGone } else { Change::Network(name) },
+    let networks = TableOf {
+        table: |view| &view.networks,
+        keep: |network: Network| network,
+        changed: |name, _, gone| Some(if gone { Change::NetworkGone } else { Change::Network(name) }),
+    };
+    tasks.spawn(table(store.clone(), Arc::clone(view), networks));
+    let classes = TableOf {
+        table: |view| &view.classes,
+        keep: |class: NetworkClass| class,
+        changed: |_, _, _| Some(Change::Everything),
+    };
+    tasks.spawn(table(store.clone(), Arc::clone(view), classes));
+    let reservations = TableOf {
+        table: |view| &view.reservations,
+        keep: |reservation: Reservation| reservation,
+        changed: |_, reservation, gone| {
+            let owner = owner_of(reservation);
+            Some(if gone { Change::ReservationGone(owner) } else { Change::Reservation(owner) })
         },
-    ));
-    tasks.spawn(table(
-        store.clone(),
-        Arc::clone(view),
-        changes.clone(),
-        TableOf { table: |view| &view.classes, keep: |class| class, changed: |_, _, _| Change::Everything },
-    ));
-    tasks.spawn(table(
-        store.clone(),
-        Arc::clone(view),
-        changes.clone(),
-        TableOf {
-            table: |view| &view.reservations,
-            keep: |reservation| reservation,
-            changed: |_, reservation, gone| {
-                let owner = owner_of(reservation);
-                if gone { Change::ReservationGone(owner) } else { Change::Reservation(owner) }
-            },
-        },
-    ));
-    tasks.spawn(table(
-        store.clone(),
-        Arc::clone(view),
-        changes.clone(),
-        TableOf {
-            table: |view| &view.namespaces,
-            keep: labels_of_namespace,
-            changed: |_, _, _| Change::Everything,
-        },
-    ));
+    };
+    tasks.spawn(table(store.clone(), Arc::clone(view), reservations));
+    let namespaces = TableOf {
+        table: |view| &view.namespaces,
+        keep: labels_of_namespace,
+        changed: |_, _, _| Some(Change::Everything),
+    };
+    tasks.spawn(table(store.clone(), Arc::clone(view), namespaces));
     // A Node's labels matter when an attachment is made there, and to no controller.
-    let (nobody, _) = tokio::sync::mpsc::unbounded_channel();
-    tasks.spawn(table(
-        store.clone(),
-        Arc::clone(view),
-        nobody,
-        TableOf { table: |view| &view.nodes, keep: labels_of_node, changed: |_, _, _| Change::Everything },
-    ));
-    tasks.spawn(leases(store.clone(), Arc::clone(view), changes));
+    let nodes = TableOf { table: |view| &view.nodes, keep: labels_of_node, changed: |_, _, _| None };
+    tasks.spawn(table(store.clone(), Arc::clone(view), nodes));
+    tasks.spawn(leases(store.clone(), Arc::clone(view)));
     tasks
 }
 
@@ -69,37 +66,31 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>, changes: UnboundedSende
 struct TableOf<K, V> {
     table: fn(&View) -> &Table<V>,
     keep: fn(K) -> V,
-    /// What a new or changed object (or one that is gone, if true) means.
-    changed: fn(ObjectName, &V, bool) -> Change,
+    /// What a new or changed object (or one that is gone, if true) means to controllers.
+    changed: fn(ObjectName, &V, bool) -> Option<Change>,
 }
 
-async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(
-    store: S,
-    view: Arc<View>,
-    changes: UnboundedSender<Change>,
-    of: TableOf<K, V>,
-) {
+async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(store: S, view: Arc<View>, of: TableOf<K, V>) {
     let mut events = store.watch::<K>();
     let mut feed = Feed::new((of.table)(&view), of.keep);
-    let mut told = false;
     while let Some(event) = events.next().await {
         let change = match feed.take(event) {
             Fed::Nothing => continue,
             Fed::Applied(name, value) => (of.changed)(name, &value, false),
             Fed::Deleted(name, value) => (of.changed)(name, &value, true),
             Fed::Current => {
-                count_once(&view, &mut told);
-                Change::Everything
+                told::<K>(&view);
+                Some(Change::Everything)
             }
         };
-        // Nobody listens where no controller runs.
-        let _ = changes.send(change);
+        if let Some(change) = change {
+            view.tell(&change);
+        }
     }
 }
 
-async fn leases<S: Store>(store: S, view: Arc<View>, changes: UnboundedSender<Change>) {
+async fn leases<S: Store>(store: S, view: Arc<View>) {
     let mut events = store.watch::<NetworkLease>();
-    let mut told = false;
     while let Some(event) = events.next().await {
         match event {
             WatchEvent::Restarted => view.leases.restart(),
@@ -107,22 +98,25 @@ async fn leases<S: Store>(store: S, view: Arc<View>, changes: UnboundedSender<Ch
             WatchEvent::Applied(lease) => view.leases.insert(&lease),
             WatchEvent::Current => {
                 view.leases.complete();
-                count_once(&view, &mut told);
-                let _ = changes.send(Change::Everything);
+                told::<NetworkLease>(&view);
+                view.tell(&Change::Everything);
             }
             WatchEvent::Deleted(lease) => {
                 if view.leases.remove(&lease) {
-                    let _ = changes.send(Change::Drained(lease.spec.network.uid));
+                    view.tell(&Change::Drained(lease.spec.network.uid));
                 }
             }
         }
     }
 }
 
-fn count_once(view: &View, told: &mut bool) {
-    if !std::mem::replace(told, true) {
-        view.complete.send_modify(|complete| *complete += 1);
-    }
+/// All objects of a kind are known.
+fn told<K: Kind>(view: &View) {
+    view.untold.send_if_modified(|untold| untold.remove(&plural::<K>()));
+}
+
+fn plural<K: Kind>() -> String {
+    K::plural(&()).into_owned()
 }
 
 fn owner_of(reservation: &Reservation) -> ObjectName {

@@ -8,12 +8,13 @@ mod names;
 mod network_slots;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use knap_api::{Network, NetworkClass, Reservation};
 use knap_protocol::NetworkName;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::store::{ObjectName, Store};
@@ -39,8 +40,10 @@ pub struct View {
     pub leases: LeaseIndex,
     namespaces: Table<LabelMap>,
     nodes: Table<LabelMap>,
-    /// How many of the kinds have been told in full.
-    complete: watch::Sender<usize>,
+    /// Kinds that have not been told in full yet, by their plural.
+    untold: watch::Sender<BTreeSet<String>>,
+    /// Who acts on changes.
+    listeners: Mutex<Vec<mpsc::UnboundedSender<Change>>>,
 }
 
 /// Something that a controller may have to act on.
@@ -61,14 +64,8 @@ pub enum Change {
 }
 
 impl View {
-    const KINDS: usize = 6;
-
-    /// Begins to follow a store. What changes is told to `changes`, until its other end is dropped. The tasks end with
-    /// the returned set.
-    pub fn follow<S: Store>(
-        store: &S,
-        changes: mpsc::UnboundedSender<Change>,
-    ) -> (Arc<Self>, tokio::task::JoinSet<()>) {
+    /// Begins to follow a store. The tasks end with the returned set.
+    pub fn follow<S: Store>(store: &S) -> (Arc<Self>, tokio::task::JoinSet<()>) {
         let view = Arc::new(Self {
             networks: Table::default(),
             classes: Table::default(),
@@ -76,22 +73,40 @@ impl View {
             leases: LeaseIndex::default(),
             namespaces: Table::default(),
             nodes: Table::default(),
-            complete: watch::Sender::new(0),
+            untold: watch::Sender::new(follow::kinds()),
+            listeners: Mutex::default(),
         });
-        let tasks = follow::all(store, &view, changes);
+        let tasks = follow::all(store, &view);
         (view, tasks)
     }
 
     /// Whether every kind has been told in full once.
     pub fn is_current(&self) -> bool {
-        *self.complete.borrow() >= Self::KINDS
+        self.untold.borrow().is_empty()
+    }
+
+    /// Kinds that have not been told in full yet, by their plural.
+    pub fn untold(&self) -> Vec<String> {
+        self.untold.borrow().iter().cloned().collect()
+    }
+
+    /// All changes from now on. What there is already has to be looked at once, after this.
+    pub fn changes(&self) -> mpsc::UnboundedReceiver<Change> {
+        let (listener, changes) = mpsc::unbounded_channel();
+        self.listeners.lock().push(listener);
+        changes
+    }
+
+    /// Tells a change to all who listen.
+    pub(crate) fn tell(&self, change: &Change) {
+        self.listeners.lock().retain(|listener| listener.send(change.clone()).is_ok());
     }
 
     /// Waits until every kind has been told in full once.
     pub async fn current(&self) {
-        let mut complete = self.complete.subscribe();
+        let mut untold = self.untold.subscribe();
         // The sender lives as long as `self`: the wait can't fail.
-        let _ = complete.wait_for(|told| *told >= Self::KINDS).await;
+        let _ = untold.wait_for(BTreeSet::is_empty).await;
     }
 
     /// A Network by name.

@@ -21,9 +21,20 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts a program whose output is appended to `log`.
     pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+        Self::start_with(program, arguments, &[], log)
+    }
+
+    /// The same, with more in its environment. No test depends on what is in that of its caller.
+    pub(super) fn start_with(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+        log: &Path,
+    ) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("a log");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command.envs(environment.iter().copied()).env_remove("KUBECONFIG").env_remove("POD_NAMESPACE");
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a second handle")).stderr(output);
         let (tell, started) = mpsc::channel();
         let guard = thread::spawn(move || {
@@ -44,6 +55,11 @@ impl Daemon {
 
     pub(super) fn is_running(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| !guard.is_finished())
+    }
+
+    /// How it ended; waits for that.
+    pub(super) fn ended(&mut self) -> ExitStatus {
+        self.guard.take().expect("a program whose end is not known yet").join().expect("the wait for its end")
     }
 
     /// The last lines that it printed.

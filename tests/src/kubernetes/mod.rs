@@ -3,7 +3,9 @@
 mod crds;
 mod daemon;
 mod etcd;
+mod objects;
 mod ports;
+mod replica;
 mod server;
 
 use std::future::Future;
@@ -16,6 +18,9 @@ use kube::{Client, Config};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+
+pub use self::objects::{Objects, condition};
+pub use self::replica::{Replica, Reply};
 
 use self::etcd::Etcd;
 use self::server::Server;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use knap_api::{Network, NetworkClass};
 use knap_core::NodeFacts;
 use kube::ResourceExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -47,12 +47,11 @@ impl World {
                 Manifest::Network(_) => {}
             }
         }
-        let (changes, told) = mpsc::unbounded_channel();
-        let (view, mut tasks) = View::follow(&store, changes);
+        let (view, mut tasks) = View::follow(&store);
         let (first_pass, _) = oneshot::channel();
         // As `serve` does it: without Kubernetes there is nobody to keep an address for.
         let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
-        tasks.spawn(provisioner.run(told, first_pass));
+        tasks.spawn(provisioner.run(first_pass));
         view.current().await;
         let world = Self { store, view, _tasks: tasks };
         for manifest in all() {

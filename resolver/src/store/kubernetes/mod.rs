@@ -63,6 +63,11 @@ impl KubernetesStore {
         Ok(Self { calls: Calls::new(client(calls)?), watches: client(watches)? })
     }
 
+    /// The client that calls are made with, for what is no matter of a store.
+    pub fn client(&self) -> Client {
+        self.calls.client.clone()
+    }
+
     async fn put<K: Kind>(&self, object: &K, subresource: Option<&str>) -> Result<K, StoreError> {
         let name = ObjectName::of(object);
         let subject = Subject::new::<K>(Verb::Update, &name);

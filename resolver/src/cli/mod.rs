@@ -1,0 +1,69 @@
+//! The command line.
+
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use serve::{EmbeddedArgs, KubernetesArgs, LogFormat, ServeArgs, StoreArgs, StoreKind};
+
+/// Knap's resolver: decides what each attachment to a Network gets, and remembers it.
+#[derive(Debug, Parser)]
+#[command(name = "knap-resolver", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve attachments over HTTP until SIGTERM
+    Serve(ServeArgs),
+    /// Tell what Networks would become, and what they conflict with, without changing anything
+    Plan(PlanArgs),
+    /// Print the CustomResourceDefinitions as YAML
+    Crds,
+    /// Print the version
+    Version,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// File with Networks to plan, and classes if wanted; `-` reads standard input; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Manifest folder that the files would join or change
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// Node whose delegate configurations are shown
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

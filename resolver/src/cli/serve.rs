@@ -1,0 +1,211 @@
+//! The arguments of `serve`: what every store needs, and what only one of them does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::EnumValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where objects live, with what that needs.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Address to serve on, loopback only
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
+    pub listen: SocketAddr,
+    /// File with the bearer token that every call needs; made with random content when missing
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// What to log: a level, or directives as for `RUST_LOG`
+    #[arg(long, value_name = "FILTER", env = "KNAP_LOG", default_value = "info")]
+    pub log: String,
+    /// How to log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Where objects live, with what that needs.
+#[derive(Debug, Clone)]
+pub enum StoreArgs {
+    /// In a file.
+    Embedded(EmbeddedArgs),
+    /// In the Kubernetes API.
+    Kubernetes(KubernetesArgs),
+}
+
+/// Where objects live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoreKind {
+    /// In a file, for a single host without Kubernetes
+    Embedded,
+    /// In the Kubernetes API, for a cluster
+    Kubernetes,
+}
+
+/// What the embedded store needs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "With --store embedded")]
+pub struct EmbeddedArgs {
+    /// Folder of YAML files with Networks, NetworkClasses, Namespaces and Nodes; followed while serving
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// File that leases and reservations are kept in; made when missing
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+}
+
+/// What the Kubernetes API as the store needs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "With --store kubernetes")]
+pub struct KubernetesArgs {
+    /// How to reach the API server; without it, KUBECONFIG, ~/.kube/config, or in a pod its service account
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the resolver keeps what is its own: the leader's Lease; without it, the pod's or the kubeconfig's namespace
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub drain: Duration,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// Arguments of one store, which the other refuses.
+const EMBEDDED: [&str; 2] = ["manifests", "state"];
+const KUBERNETES: [&str; 3] = ["kubeconfig", "namespace", "drain"];
+
+impl Args for StoreArgs {
+    fn augment_args(command: Command) -> Command {
+        let kind = Arg::new("store").long("store").required(true).help("Where objects live");
+        let command = command.arg(kind.value_parser(EnumValueParser::<StoreKind>::new()));
+        let mut command = KubernetesArgs::augment_args(EmbeddedArgs::augment_args(command));
+        for argument in EMBEDDED {
+            command =
+                command.mut_arg(argument, |arg| arg.required(false).required_if_eq("store", "embedded"));
+        }
+        command.next_help_heading(None::<&str>)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for StoreArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let kind = matches.get_one::<StoreKind>("store").copied();
+        let kind =
+            kind.ok_or_else(|| Error::raw(ErrorKind::MissingRequiredArgument, "--store is missing"))?;
+        refuse_mixture(kind, matches)?;
+        refuse_exposure(matches)?;
+        match kind {
+            StoreKind::Embedded => EmbeddedArgs::from_arg_matches(matches).map(Self::Embedded),
+            StoreKind::Kubernetes => KubernetesArgs::from_arg_matches(matches).map(Self::Kubernetes),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// What was given for the other store would be ignored, and somebody meant something by it. The environment does not
+/// count: in a pod it is the same for every program.
+fn refuse_mixture(kind: StoreKind, matches: &ArgMatches) -> Result<(), Error> {
+    let (own, other, others) = match kind {
+        StoreKind::Embedded => ("embedded", "kubernetes", &KUBERNETES[..]),
+        StoreKind::Kubernetes => ("kubernetes", "embedded", &EMBEDDED[..]),
+    };
+    let given = |argument: &&&str| matches.value_source(argument) == Some(ValueSource::CommandLine);
+    match others.iter().find(given) {
+        None => Ok(()),
+        Some(argument) => Err(Error::raw(
+            ErrorKind::ArgumentConflict,
+            format!(
+                "--{argument} belongs to --store {other} and means nothing with --store {own}: remove it\n"
+            ),
+        )),
+    }
+}
+
+/// Nothing but this host may reach what is protected by a bearer token without TLS.
+fn refuse_exposure(matches: &ArgMatches) -> Result<(), Error> {
+    match matches.get_one::<SocketAddr>("listen") {
+        Some(address) if !address.ip().is_loopback() => Err(Error::raw(
+            ErrorKind::ValueValidation,
+            format!(
+                "--listen {address}: it is served without TLS, so on loopback only: use 127.0.0.1 or [::1]\n"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, as in 127.0.0.1:7350".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0..=600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("write a number of seconds from 0 to 600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const EMBEDDED_LINE: &str =
+        "knap-resolver serve --store embedded --manifests m --state s --listen 127.0.0.1:1 --token-file t";
+    const KUBERNETES_LINE: &str =
+        "knap-resolver serve --store kubernetes --listen 127.0.0.1:1 --token-file t";
+
+    fn parsed(line: &str) -> ServeArgs {
+        let Command::Serve(serve) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
+        serve
+    }
+
+    #[test]
+    fn serve_takes_the_flags_of_the_design() {
+        let serve = parsed(EMBEDDED_LINE);
+        let StoreArgs::Embedded(embedded) = serve.store else { panic!() };
+        assert_eq!((embedded.manifests, serve.listen.port()), (PathBuf::from("m"), 1));
+        let serve = parsed(&format!("{KUBERNETES_LINE} --drain 7 --namespace knap-system"));
+        let StoreArgs::Kubernetes(kubernetes) = serve.store else { panic!() };
+        assert_eq!(kubernetes.drain, Duration::from_secs(7));
+        assert_eq!(kubernetes.namespace.as_deref(), Some("knap-system"));
+    }
+
+    #[rstest]
+    #[case::no_store("knap-resolver serve --listen 127.0.0.1:1 --token-file t", "--store")]
+    #[case::no_manifests(&EMBEDDED_LINE.replace(" --manifests m", ""), "--manifests")]
+    #[case::no_state(&EMBEDDED_LINE.replace(" --state s", ""), "--state")]
+    #[case::folder_in_a_cluster(&format!("{KUBERNETES_LINE} --manifests m"), "--manifests belongs to --store embedded")]
+    #[case::drain_on_a_host(&format!("{EMBEDDED_LINE} --drain 5"), "--drain belongs to --store kubernetes")]
+    #[case::drain(&format!("{KUBERNETES_LINE} --drain 5s"), "a number of seconds")]
+    #[case::exposed(&EMBEDDED_LINE.replace("127.0.0.1", "0.0.0.0"), "loopback only")]
+    #[case::no_address(&EMBEDDED_LINE.replace("127.0.0.1:1", "localhost"), "127.0.0.1:7350")]
+    fn what_makes_no_sense_is_refused(#[case] line: &str, #[case] hint: &str) {
+        let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
+        assert!(error.contains(hint), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! What lives only in a cluster.
+
+pub(crate) mod definitions;

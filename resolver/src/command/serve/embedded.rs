@@ -1,0 +1,47 @@
+//! The service on the embedded store: a folder of manifests, a state file.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::{ServeError, Started};
+use crate::attach::Attacher;
+use crate::cli::{EmbeddedArgs, ServeArgs};
+use crate::http::{Readiness, Service, TokenFile};
+use crate::manifests::Folder;
+use crate::provision::{Provisioner, Rules};
+use crate::store::embedded::EmbeddedStore;
+use crate::view::View;
+
+/// Starts every part in the order in which they need each other. When it returns, the manifests have been applied and
+/// every Network has been looked at.
+pub(super) async fn start(
+    args: &ServeArgs,
+    store: &EmbeddedArgs,
+) -> Result<Started<EmbeddedStore>, ServeError> {
+    let token = TokenFile::open(&args.token_file)?;
+    let mut folder = Folder::new(&store.manifests);
+    let store = EmbeddedStore::open(&store.state)?;
+    folder.apply_once(&store).await?;
+    let broken = folder.broken();
+
+    let (view, followers) = View::follow(&store);
+    let (first_pass, provisioned) = oneshot::channel();
+    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+    let mut parts = JoinSet::new();
+    parts.spawn(provisioner.run(first_pass));
+    parts.spawn(folder.watch(store.clone()));
+    provisioned.await.map_err(|_| ServeError::Ended("controller"))?;
+
+    let service = Arc::new(Service {
+        attacher: Attacher::new(store.clone(), Arc::clone(&view)),
+        store,
+        view,
+        token,
+        readiness: Arc::new(Readiness::default()),
+        store_name: "embedded",
+        broken_manifests: Box::new(move || broken.borrow().iter().map(ToString::to_string).collect()),
+    });
+    Ok(Started { service, parts, followers })
+}

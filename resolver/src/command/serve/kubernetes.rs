@@ -1,0 +1,59 @@
+//! The service in a cluster: the Kubernetes API is the store, and any number of replicas serve.
+
+use std::sync::Arc;
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::stop::Stop;
+use super::{ServeError, Started};
+use crate::attach::Attacher;
+use crate::cli::{KubernetesArgs, ServeArgs};
+use crate::cluster;
+use crate::http::{Readiness, Service, TokenFile};
+use crate::provision::{Provisioner, Rules};
+use crate::store::kubernetes::KubernetesStore;
+use crate::view::View;
+
+/// Starts every part. The API server may be down, and Knap's kinds missing: then it is not ready until they come.
+pub(super) async fn start(
+    args: &ServeArgs,
+    kubernetes: &KubernetesArgs,
+    _stop: &Stop,
+) -> Result<Started<KubernetesStore>, ServeError> {
+    let config = config(kubernetes).await?;
+    let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    tracing::info!(server = %config.cluster_url, %namespace, "the Kubernetes API is the store");
+    let token = TokenFile::open(&args.token_file)?;
+    let store = KubernetesStore::new(config)?;
+    let (view, followers) = View::follow(&store);
+    let readiness = Arc::new(Readiness::default());
+
+    let mut parts = JoinSet::new();
+    parts.spawn(cluster::definitions::explain(store.client(), Arc::clone(&view), Arc::clone(&readiness)));
+    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+    parts.spawn(provisioner.run(oneshot::channel().0));
+
+    // Here the calls of nodes get TLS and tokens of their own.
+    let service = Arc::new(Service {
+        attacher: Attacher::new(store.clone(), Arc::clone(&view)),
+        store,
+        view,
+        token,
+        readiness,
+        store_name: "kubernetes",
+        broken_manifests: Box::new(Vec::new),
+    });
+    Ok(Started { service, parts, followers })
+}
+
+async fn config(args: &KubernetesArgs) -> Result<Config, ServeError> {
+    let Some(file) = &args.kubeconfig else {
+        return Config::infer().await.map_err(|error| ServeError::NoCluster(Box::new(error)));
+    };
+    let unusable = |source| ServeError::Kubeconfig { file: file.clone(), source: Box::new(source) };
+    let kubeconfig = Kubeconfig::read_from(file).map_err(unusable)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)
+}

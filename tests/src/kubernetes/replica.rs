@@ -1,0 +1,248 @@
+//! Real `knap-resolver`s on a Kubernetes API, each a process of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use knap_protocol::{AttachReply, StatusView};
+use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::{ADMIN, KubernetesApi, ports};
+use crate::resolver::request;
+use crate::{GENEROUS, binaries};
+
+/// One `knap-resolver serve --store kubernetes`. It ends with this value.
+#[derive(Debug)]
+pub struct Replica {
+    port: u16,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    token_file: PathBuf,
+    log: PathBuf,
+    daemon: Option<Daemon>,
+}
+
+/// What a replica answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// As text.
+    pub body: String,
+}
+
+impl Reply {
+    /// The body, which must be JSON of this shape.
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl KubernetesApi {
+    /// A replica that is not started yet, for this API and with these further arguments.
+    pub fn replica(&self, arguments: &[&str]) -> Replica {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let folder = self.folder.path().join("resolvers");
+        fs::create_dir_all(&folder).expect("a folder for resolvers");
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let port = ports::free();
+        let token_file = folder.join("token");
+        let mut all: Vec<String> = ["serve", "--store", "kubernetes", "--log", "debug,hyper=info,tower=info"]
+            .map(str::to_owned)
+            .into();
+        all.push(format!("--listen=127.0.0.1:{port}"));
+        all.push(format!("--kubeconfig={}", self.kubeconfig(ADMIN).display()));
+        all.push(format!("--token-file={}", token_file.display()));
+        if !arguments.iter().any(|argument| argument.starts_with("--drain")) {
+            all.push("--drain=0".to_owned());
+        }
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let log = folder.join(format!("{number}.log"));
+        Replica { port, arguments: all, environment: Vec::new(), token_file, log, daemon: None }
+    }
+
+    /// A replica that is ready.
+    pub async fn start_replica(&self) -> Replica {
+        let mut replica = self.replica(&[]);
+        replica.start();
+        replica.wait_ready().await;
+        replica
+    }
+
+    /// So many replicas that are ready.
+    pub async fn start_replicas(&self, count: usize) -> Vec<Replica> {
+        let mut replicas: Vec<Replica> = (0..count).map(|_| self.replica(&[])).collect();
+        replicas.iter_mut().for_each(Replica::start);
+        for replica in &replicas {
+            replica.wait_ready().await;
+        }
+        replicas
+    }
+}
+
+impl Replica {
+    /// With a variable in its environment, a fault point say, from its next start on.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.environment.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the process, and does not wait.
+    pub fn start(&mut self) {
+        assert!(self.daemon.is_none(), "this replica runs already");
+        let environment: Vec<_> =
+            self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let program = binaries::knap_resolver();
+        self.daemon = Some(Daemon::start_with(&program, &self.arguments, &environment, &self.log));
+    }
+
+    /// `http://127.0.0.1:…`, the same over restarts.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with the bearer token, the same for all replicas of one API.
+    pub fn token_file(&self) -> PathBuf {
+        self.token_file.clone()
+    }
+
+    /// The answer to a request, with the token; none where nobody answers.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Option<Reply> {
+        let token = fs::read_to_string(&self.token_file).ok().map(|token| token.trim().to_owned());
+        self.ask_as(token, method, path, body).await
+    }
+
+    /// The same with any token, or none.
+    pub async fn ask_as(
+        &self,
+        token: Option<String>,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Option<Reply> {
+        let (method, url) = (method.to_owned(), format!("{}{path}", self.endpoint()));
+        let body = body.map(|body| body.to_string());
+        let answer = tokio::task::spawn_blocking(move || {
+            request(&method, &url, token.as_deref(), body.as_deref()).ok()
+        });
+        answer.await.expect("no panic in a request").map(|(status, body)| Reply { status, body })
+    }
+
+    /// `GET /readyz`: its text as the error where it is not ready.
+    pub async fn readyz(&self) -> Result<(), String> {
+        match self.ask("GET", "/readyz", None).await {
+            Some(Reply { status: 200, .. }) => Ok(()),
+            Some(reply) => Err(reply.body),
+            None => Err("no answer".to_owned()),
+        }
+    }
+
+    /// Waits until it is ready.
+    pub async fn wait_ready(&self) {
+        let begin = Instant::now();
+        while let Err(reason) = self.readyz().await {
+            assert!(self.is_running(), "the resolver has ended: {}", self.log());
+            assert!(begin.elapsed() < GENEROUS, "not ready: {reason}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// `GET /v1/status`.
+    pub async fn status(&self) -> Option<StatusView> {
+        self.ask("GET", "/v1/status", None).await.map(|reply| reply.json())
+    }
+
+    /// PUT of an attachment of `container` on a node: what the request leaves out is filled in.
+    pub async fn attach(&self, node: &str, container: &str, request: Value) -> Option<Reply> {
+        let mut whole = json!({
+            "network": "shop/blue", "bootID": "boot-1", "attempt": format!("try-{container}"), "deadlineSeconds": 9,
+            "cniVersion": "1.0.0"
+        });
+        let fields = request.as_object().expect("an object").clone();
+        whole.as_object_mut().expect("an object").extend(fields);
+        self.ask("PUT", &format!("/v1/nodes/{node}/attachments/{container}/net1"), Some(whole)).await
+    }
+
+    /// The same, which must succeed.
+    pub async fn attached(&self, node: &str, container: &str, request: Value) -> AttachReply {
+        let reply = self.attach(node, container, request).await.expect("an answer");
+        assert_eq!(reply.status, 200, "{reply:?}\n{}", self.log());
+        reply.json()
+    }
+
+    /// DELETE of what [`Replica::attached`] made.
+    pub async fn release(&self, node: &str, container: &str, leases: &[String]) -> Option<Reply> {
+        let leases = leases.join(",");
+        let path =
+            format!("/v1/nodes/{node}/attachments/{container}/net1?attempt=try-{container}&lease={leases}");
+        self.ask("DELETE", &path, None).await
+    }
+
+    /// Whether its process is there.
+    pub fn is_running(&self) -> bool {
+        self.daemon.as_ref().is_some_and(Daemon::is_running)
+    }
+
+    /// Asks it to end as Kubernetes does, and does not wait.
+    pub fn terminate(&self) {
+        self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGTERM);
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait_end(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("a resolver that was started");
+        let begin = Instant::now();
+        while daemon.is_running() {
+            assert!(begin.elapsed() < GENEROUS, "the resolver does not end: {}", daemon.last_words());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        daemon.ended()
+    }
+
+    /// Ends it in order.
+    pub async fn stop(&mut self) {
+        self.terminate();
+        let status = self.wait_end().await;
+        assert!(status.success(), "the resolver ended with {status}: {}", self.log());
+    }
+
+    /// Ends it as the kernel's killer does.
+    pub async fn kill(&mut self) {
+        self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGKILL);
+        self.wait_end().await;
+    }
+
+    /// Freezes it: connections are accepted by the kernel, and nobody answers.
+    pub fn freeze(&self) {
+        self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGSTOP);
+    }
+
+    /// Ends [`Replica::freeze`].
+    pub fn thaw(&self) {
+        self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGCONT);
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.daemon.is_some() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "--- the resolver's log, its end\n{}",
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            );
+        }
+    }
+}

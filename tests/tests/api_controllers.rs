@@ -1,0 +1,122 @@
+//! The resolver in a cluster: its start, its Networks, its end.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use knap_tests::KubernetesApi;
+use serde_json::json;
+
+async fn start() -> KubernetesApi {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    api
+}
+
+#[tokio::test]
+async fn missing_kinds_are_named_and_then_served_by_themselves() {
+    let api = KubernetesApi::start().await;
+    let mut replica = api.replica(&[]);
+    replica.start();
+    let reason = loop {
+        match replica.readyz().await {
+            Err(reason) if reason.contains("CRDs") => break reason,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(()) => panic!("ready without kinds"),
+        }
+    };
+    assert!(reason.contains("networks.knap.github.com") && reason.contains("kubectl apply"), "{reason}");
+    assert_eq!(replica.ask("GET", "/healthz", None).await.unwrap().status, 200);
+    let refused = replica.attach("n1", "c1", json!({})).await.unwrap();
+    assert!(refused.status == 503 && refused.body.contains("CRDs"), "{refused:?}");
+    assert!(replica.log().contains("apply Knap's CRDs"), "{}", replica.log());
+
+    api.install_crds().await;
+    replica.wait_ready().await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    objects.network("shop/blue", json!({"provider": "bridge"})).await;
+    objects.ready("shop/blue").await;
+    replica.attached("n1", "c1", json!({})).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn networks_are_served_from_the_api() {
+    let api = start().await;
+    let replica = api.start_replica().await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    objects.network("shop/blue", json!({"provider": "bridge"})).await;
+    objects.network("shop/red", json!({"provider": "bridge"})).await;
+    let blue = objects.ready("shop/blue").await.status.unwrap();
+    objects.ready("shop/red").await;
+    assert_eq!(blue.class.as_deref(), Some("built-in-bridge"));
+    assert_eq!((blue.subnets[0].cidr.as_str(), blue.subnets[0].capacity), ("100.96.0.0/24", 253));
+
+    let reply = replica.attached("n1", "c1", json!({})).await;
+    assert_eq!(objects.leases().await.len(), 1);
+    let again = replica.attached("n1", "c1", json!({})).await;
+    assert_eq!((reply.leases.clone(), reply.addresses), (again.leases, again.addresses));
+    assert_eq!(replica.release("n1", "c1", &reply.leases).await.unwrap().status, 204);
+    assert!(objects.leases().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_conflict_is_named_and_ends_with_the_other() {
+    let api = start().await;
+    let _replica = api.start_replica().await;
+    let objects = api.objects().await;
+    for namespace in ["shop", "bank"] {
+        objects.namespace(namespace, &[]).await;
+    }
+    let class = |cidr: &str, length: u8| {
+        json!({
+            "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
+            "subnets": [{"cidr": cidr, "prefixLength": length}]
+        })
+    };
+    objects.class("small", class("10.64.0.0/16", 24)).await;
+    objects.class("large", class("10.64.0.0/12", 20)).await;
+    objects.network("shop/blue", json!({"class": "small", "subnets": ["10.64.7.0/24"]})).await;
+    objects.ready("shop/blue").await;
+    objects.network("bank/red", json!({"class": "large", "subnets": ["10.64.0.0/20"]})).await;
+    let red = objects.network_with("bank/red", "Ready", "False", "Conflict").await;
+    let message = knap_tests::condition(&red, "Ready").unwrap()["message"].to_string();
+    for word in ["10.64.0.0/20", "10.64.7.0/24", "shop/blue"] {
+        assert!(message.contains(word), "{message}");
+    }
+    objects.delete_network("shop/blue").await;
+    objects.ready("bank/red").await;
+}
+
+#[tokio::test]
+async fn a_replica_that_ends_says_so_first_and_answers_on() {
+    let api = start().await;
+    let mut replica = api.replica(&["--drain=3"]);
+    replica.start();
+    replica.wait_ready().await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    objects.network("shop/blue", json!({"provider": "bridge"})).await;
+    objects.ready("shop/blue").await;
+    replica.attached("n1", "c1", json!({})).await;
+
+    replica.terminate();
+    let reason = loop {
+        match replica.readyz().await {
+            Ok(()) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(reason) => break reason,
+        }
+    };
+    assert!(reason.contains("ending"), "{reason}");
+    replica.attached("n1", "c2", json!({})).await;
+    let status = replica.wait_end().await;
+    assert!(status.success(), "{status}");
+}
