@@ -6,7 +6,7 @@ use knap_protocol::JsonObject;
 use serde_json::Value;
 
 use super::config::{cni_args, of_attachment};
-use super::{Delegate, DelegateError, Delegates, device, garbage, master};
+use super::{Delegate, DelegateError, Delegates, Started, device, garbage, master};
 use crate::cni_result::CniResult;
 use crate::environment::{Command, Environment};
 use crate::failure::Failure;
@@ -77,10 +77,20 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// ADD of the delegate at `index`, after what `prev` says.
+    /// Starts the program of the delegate at `index`, for [`Chain::add`] to tell it what to do. None if there is no
+    /// such delegate.
+    pub fn start(&self, index: usize, patience: Patience) -> Result<Option<Started>, DelegateError> {
+        let Some(plugin) = self.entry.plugins.get(index) else { return Ok(None) };
+        let delegate = self.delegates.find(plugin)?;
+        let started = self.delegates.start(&delegate, Command::Add, &self.environment, patience.deadline());
+        started.map(Some).map_err(|error| blame_master(plugin, error))
+    }
+
+    /// ADD of the delegate at `index`, after what `prev` says. It may have been started before.
     pub fn add(
         &self,
         index: usize,
+        started: Option<Started>,
         prev: Option<&CniResult>,
         patience: Patience,
     ) -> Result<CniResult, DelegateError> {
@@ -92,13 +102,13 @@ impl<'a> Chain<'a> {
         let version = self.delegates.negotiate(&delegate, self.version, &self.environment, deadline)?;
         let config = of_attachment(plugin, self.entry, version, prev);
         let stdin = Value::Object(config).to_string();
-        let output = self
-            .delegates
-            .run(&delegate, Command::Add, &self.environment, stdin.as_bytes(), deadline)
-            .map_err(|error| match master::missing(plugin) {
-                Some(master) => DelegateError::NoMaster { master, source: Box::new(error) },
-                None => error,
-            })?;
+        let started = match started {
+            Some(started) => Ok(started),
+            None => self.delegates.start(&delegate, Command::Add, &self.environment, deadline),
+        };
+        let output = started
+            .and_then(|started| started.finish(stdin.as_bytes(), deadline))
+            .map_err(|error| blame_master(plugin, error))?;
         let read = |stdout| Ok(CniResult::read(serde_json::from_slice(stdout)?, version)?);
         read(&output.stdout).map_err(|error: Box<dyn std::error::Error>| {
             garbage(&delegate, Command::Add, "result", &output, &*error)
@@ -153,6 +163,14 @@ impl<'a> Chain<'a> {
     }
 }
 
+/// A delegate whose master is missing seldom says so itself.
+fn blame_master(plugin: &JsonObject, error: DelegateError) -> DelegateError {
+    match master::missing(plugin) {
+        Some(master) => DelegateError::NoMaster { master, source: Box::new(error) },
+        None => error,
+    }
+}
+
 /// The last result that the ledger has of an attachment.
 pub fn last_result(entry: &Entry) -> Option<CniResult> {
     let assumed = CniVersion::parse(&entry.cni_version).unwrap_or(CniVersion::LATEST);
@@ -186,8 +204,8 @@ mod tests {
         let (fake, entry) = (Fake::new(&["bridge", "tuning"]), two());
         let delegates = fake.delegates();
         let chain = Chain::new(&delegates, &entry, &Environment::default(), "/ns".as_ref());
-        let first = chain.add(0, None, patience()).unwrap();
-        let second = chain.add(1, Some(&first), patience()).unwrap();
+        let first = chain.add(0, None, None, patience()).unwrap();
+        let second = chain.add(1, None, Some(&first), patience()).unwrap();
         assert_eq!(second.interfaces[0].name, "tuning");
         let calls = without_versions(&fake);
         assert_eq!(calls[0].stdin.get("prevResult"), None);

@@ -10,8 +10,6 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::exec::Invocation;
-
 /// The plugin runs within a shared 50 MiB; no result comes near this.
 pub(super) const LARGEST_OUTPUT: usize = 1 << 20;
 
@@ -26,17 +24,16 @@ pub(super) enum End {
 }
 
 /// Talks with the program. Whatever comes of it but `Exited`, the program may still run.
-pub(super) fn converse(child: &mut Child, invocation: &Invocation<'_>) -> io::Result<End> {
+pub(super) fn converse(child: &mut Child, mut unsent: &[u8], deadline: Instant) -> io::Result<End> {
     let mut stdin = child.stdin.take();
     let Some(mut stdout) = child.stdout.take() else { return Err(io::Error::other("it has no output")) };
     if let Some(pipe) = &stdin {
         set_nonblocking(pipe)?;
     }
     set_nonblocking(&stdout)?;
-    let mut unsent = invocation.stdin;
     let mut output = Vec::new();
     loop {
-        let left = invocation.deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(End::TimeOver);
         }
@@ -52,7 +49,7 @@ pub(super) fn converse(child: &mut Child, invocation: &Invocation<'_>) -> io::Re
             return Ok(End::Flooded);
         }
         if closed {
-            return await_exit(child, invocation.deadline, output);
+            return await_exit(child, deadline, output);
         }
         if !readable
             && !writable
@@ -108,9 +105,9 @@ fn receive(pipe: &mut ChildStdout, output: &mut Vec<u8>) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The output is closed, so the end is near: looked for in ever longer steps.
+/// The output is closed, so the end is near: looked for in steps that grow with the wait, so that little of it is wasted.
 fn await_exit(child: &mut Child, deadline: Instant, stdout: Vec<u8>) -> io::Result<End> {
-    let mut step = Duration::from_micros(50);
+    let closed = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(exited(status, stdout));
@@ -118,8 +115,7 @@ fn await_exit(child: &mut Child, deadline: Instant, stdout: Vec<u8>) -> io::Resu
         if Instant::now() >= deadline {
             return Ok(End::TimeOver);
         }
-        thread::sleep(step);
-        step = (step * 2).min(Duration::from_millis(5));
+        thread::sleep((closed.elapsed() / 8).clamp(Duration::from_micros(20), Duration::from_millis(5)));
     }
 }
 

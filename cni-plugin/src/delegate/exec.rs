@@ -1,4 +1,8 @@
 //! Running a program with a deadline: input in, output out, and nothing of it left behind.
+//!
+//! A program is started first and told what to do later, since loading one takes as long as syncing a file does. By
+//! the specification a plugin learns what to do from its standard input, and fails with code 6 if that ends without a
+//! configuration: until it has been told, it has done nothing.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -20,9 +24,7 @@ pub struct Invocation<'a> {
     pub program: &'a Path,
     /// All of its environment.
     pub environment: &'a Environment,
-    /// Its standard input.
-    pub stdin: &'a [u8],
-    /// When it is killed, with its children.
+    /// How long it is tried to start it.
     pub deadline: Instant,
 }
 
@@ -80,8 +82,14 @@ pub enum ExecError {
 
 /// Runs programs. The one real kind is [`Processes`].
 pub trait Exec {
-    /// Runs one to its end, or to its deadline.
-    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError>;
+    /// Starts one, which then waits for its input.
+    fn start(&self, invocation: &Invocation<'_>) -> Result<Box<dyn Running>, ExecError>;
+}
+
+/// A program that has been started. Dropped before it was told what to do, it is killed.
+pub trait Running {
+    /// Gives it its standard input, and follows it to its end; at `deadline` it is killed, with its children.
+    fn finish(self: Box<Self>, stdin: &[u8], deadline: Instant) -> Result<Output, ExecError>;
 }
 
 /// How long a program whose file is being written is tried again: an upgrade in place takes that long at most.
@@ -93,19 +101,39 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Processes;
 
 impl Exec for Processes {
-    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError> {
-        let begun = Instant::now();
+    fn start(&self, invocation: &Invocation<'_>) -> Result<Box<dyn Running>, ExecError> {
         let program = invocation.program.display().to_string();
-        let mut child = spawn(invocation, &program)?;
-        let ended = converse(&mut child, invocation);
-        if !matches!(ended, Ok(End::Exited { .. })) {
-            kill(&mut child);
-        }
-        match ended {
-            Ok(End::Exited { success, status, stdout }) => Ok(Output { success, status, stdout }),
+        let child = spawn(invocation, &program)?;
+        Ok(Box::new(Process { program, child, ended: false }))
+    }
+}
+
+struct Process {
+    program: String,
+    child: Child,
+    ended: bool,
+}
+
+impl Running for Process {
+    fn finish(mut self: Box<Self>, stdin: &[u8], deadline: Instant) -> Result<Output, ExecError> {
+        let begun = Instant::now();
+        let program = self.program.clone();
+        match converse(&mut self.child, stdin, deadline) {
+            Ok(End::Exited { success, status, stdout }) => {
+                self.ended = true;
+                Ok(Output { success, status, stdout })
+            }
             Ok(End::TimeOver) => Err(ExecError::Killed { program, after: begun.elapsed() }),
             Ok(End::Flooded) => Err(ExecError::Flood { program }),
             Err(source) => Err(ExecError::Lost { program, source }),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.ended {
+            kill(&mut self.child);
         }
     }
 }
@@ -164,12 +192,10 @@ mod tests {
     fn run(text: &str, stdin: &[u8], patience: Duration) -> Result<Output, ExecError> {
         let folder = tempfile::tempdir().unwrap();
         let environment = [("PATH", "/usr/bin:/bin"), ("GREETING", "hello")].into_iter().collect();
-        Processes.run(&Invocation {
-            program: &script(folder.path(), text),
-            environment: &environment,
-            stdin,
-            deadline: Instant::now() + patience,
-        })
+        let deadline = Instant::now() + patience;
+        let program = script(folder.path(), text);
+        let invocation = Invocation { program: &program, environment: &environment, deadline };
+        Processes.start(&invocation)?.finish(stdin, deadline)
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -234,13 +260,10 @@ mod tests {
             drop(writer);
         });
         let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
-        let invocation = Invocation {
-            program: &path,
-            environment: &environment,
-            stdin: b"",
-            deadline: Instant::now() + LONG,
-        };
-        assert_eq!(Processes.run(&invocation).unwrap().stdout, b"ready\n");
+        let deadline = Instant::now() + LONG;
+        let invocation = Invocation { program: &path, environment: &environment, deadline };
+        let output = Processes.start(&invocation).unwrap().finish(b"", deadline).unwrap();
+        assert_eq!(output.stdout, b"ready\n");
         release.join().unwrap();
     }
 
@@ -249,13 +272,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         fs::write(&path, "data").unwrap();
-        let invocation = Invocation {
-            program: &path,
-            environment: &Environment::default(),
-            stdin: b"",
-            deadline: Instant::now() + LONG,
-        };
-        let error = Processes.run(&invocation).unwrap_err();
+        let environment = Environment::default();
+        let invocation =
+            Invocation { program: &path, environment: &environment, deadline: Instant::now() + LONG };
+        let error = Processes.start(&invocation).err().unwrap();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn one_that_is_never_told_what_to_do_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pid, told) = (folder.path().join("pid"), folder.path().join("told"));
+        let text = format!("echo $$ > {}; read -r line; touch {}", pid.display(), told.display());
+        let environment = [("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let program = script(folder.path(), &text);
+        let deadline = Instant::now() + LONG;
+        let running =
+            Processes.start(&Invocation { program: &program, environment: &environment, deadline }).unwrap();
+        while fs::read_to_string(&pid).unwrap_or_default().trim().is_empty() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(running);
+        let process = fs::read_to_string(&pid).unwrap();
+        assert!(!Path::new("/proc").join(process.trim()).exists() && !told.exists());
     }
 }

@@ -25,7 +25,7 @@ use crate::version::CniVersion;
 
 pub use chain::{Chain, Patience, last_result};
 pub use error::DelegateError;
-pub use exec::{Exec, ExecError, Invocation, Output, Processes};
+pub use exec::{Exec, ExecError, Invocation, Output, Processes, Running};
 pub use upkeep::{Upkeep, distinct};
 pub use versions::VersionMemory;
 
@@ -118,15 +118,36 @@ impl<'a> Delegates<'a> {
         stdin: &[u8],
         deadline: Instant,
     ) -> Result<Output, DelegateError> {
+        self.start(delegate, command, environment, deadline)?.finish(stdin, deadline)
+    }
+
+    /// Starts a command, which then waits for its configuration.
+    fn start(
+        &self,
+        delegate: &Delegate,
+        command: Command,
+        environment: &Environment,
+        deadline: Instant,
+    ) -> Result<Started, DelegateError> {
         let environment = environment.clone().with("CNI_COMMAND", command.as_str());
-        let invocation =
-            Invocation { program: &delegate.program, environment: &environment, stdin, deadline };
+        let invocation = Invocation { program: &delegate.program, environment: &environment, deadline };
+        let running = self.exec.start(&invocation).map_err(|source| delegate.lost(command, source))?;
+        Ok(Started { delegate: delegate.clone(), command, running })
+    }
+}
+
+/// A delegate whose program is loaded, and has not been told what to do. Dropped, it ends without having done anything.
+pub struct Started {
+    delegate: Delegate,
+    command: Command,
+    running: Box<dyn Running>,
+}
+
+impl Started {
+    fn finish(self, stdin: &[u8], deadline: Instant) -> Result<Output, DelegateError> {
+        let Self { delegate, command, running } = self;
         let begun = Instant::now();
-        let output = self.exec.run(&invocation).map_err(|source| DelegateError::Exec {
-            delegate: delegate.name.clone(),
-            command: command.as_str(),
-            source,
-        })?;
+        let output = running.finish(stdin, deadline).map_err(|source| delegate.lost(command, source))?;
         tracing::debug!(
             delegate = delegate.name,
             command = command.as_str(),
@@ -134,7 +155,13 @@ impl<'a> Delegates<'a> {
             microseconds = begun.elapsed().as_micros(),
             "ran a delegate"
         );
-        if output.success { Ok(output) } else { Err(own_error(delegate, command, &output)) }
+        if output.success { Ok(output) } else { Err(own_error(&delegate, command, &output)) }
+    }
+}
+
+impl Delegate {
+    fn lost(&self, command: Command, source: ExecError) -> DelegateError {
+        DelegateError::Exec { delegate: self.name.clone(), command: command.as_str(), source }
     }
 }
 

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
 
 use knap_protocol::{AttachmentKey, JsonObject, LedgerState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Delegates, Exec, ExecError, Invocation, Output};
+use super::{Delegates, Exec, ExecError, Invocation, Output, Running};
 use crate::environment::Environment;
 use crate::ledger::Entry;
 
@@ -23,7 +25,7 @@ pub(super) struct Called {
 /// Delegates that exist as empty files, know versions up to 1.0.0, succeed, and are recorded.
 pub(super) struct Fake {
     folder: TempDir,
-    calls: RefCell<Vec<Called>>,
+    calls: Rc<RefCell<Vec<Called>>>,
     fails: Vec<(String, String)>,
     versions: Value,
 }
@@ -35,7 +37,7 @@ impl Fake {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let versions = json!(["0.3.1", "0.4.0", "1.0.0"]);
-        Self { folder, calls: RefCell::default(), fails: Vec::new(), versions }
+        Self { folder, calls: Rc::default(), fails: Vec::new(), versions }
     }
 
     /// Prints `text` and fails at a step, `DEL bridge`.
@@ -67,19 +69,38 @@ impl Fake {
 }
 
 impl Exec for Fake {
-    fn run(&self, invocation: &Invocation<'_>) -> Result<Output, ExecError> {
-        let name = invocation.program.file_name().unwrap().to_str().unwrap();
-        let command = invocation.environment.text("CNI_COMMAND");
-        let step = format!("{command} {name}");
-        let stdin: Value = serde_json::from_slice(invocation.stdin).unwrap();
+    fn start(&self, invocation: &Invocation<'_>) -> Result<Box<dyn Running>, ExecError> {
+        let name = invocation.program.file_name().unwrap().to_str().unwrap().to_owned();
         let environment = invocation.environment.clone();
-        self.calls.borrow_mut().push(Called { step: step.clone(), environment, stdin: stdin.clone() });
-        if let Some((_, text)) = self.fails.iter().find(|(failing, _)| *failing == step) {
+        let step = format!("{} {name}", environment.text("CNI_COMMAND"));
+        let fails = self.fails.iter().find(|(failing, _)| *failing == step).map(|(_, text)| text.clone());
+        let (calls, versions) = (Rc::clone(&self.calls), self.versions.clone());
+        Ok(Box::new(FakeRun { name, step, environment, fails, versions, calls }))
+    }
+}
+
+/// One run of a fake delegate, which counts as a call once it is told what to do.
+struct FakeRun {
+    name: String,
+    step: String,
+    environment: Environment,
+    fails: Option<String>,
+    versions: Value,
+    calls: Rc<RefCell<Vec<Called>>>,
+}
+
+impl Running for FakeRun {
+    fn finish(self: Box<Self>, stdin: &[u8], _deadline: Instant) -> Result<Output, ExecError> {
+        let Self { name, step, environment, fails, versions, calls } = *self;
+        let command = environment.text("CNI_COMMAND");
+        let stdin: Value = serde_json::from_slice(stdin).unwrap();
+        calls.borrow_mut().push(Called { step, environment, stdin: stdin.clone() });
+        if let Some(text) = fails {
             let status = "exit status: 1".to_owned();
-            return Ok(Output { success: false, status, stdout: text.clone().into_bytes() });
+            return Ok(Output { success: false, status, stdout: text.into_bytes() });
         }
         let stdout = match command.as_str() {
-            "VERSION" => json!({"cniVersion": "1.0.0", "supportedVersions": self.versions}).to_string(),
+            "VERSION" => json!({"cniVersion": "1.0.0", "supportedVersions": versions}).to_string(),
             "ADD" => {
                 let interfaces = json!([{"name": name}]);
                 json!({"cniVersion": stdin["cniVersion"], "interfaces": interfaces}).to_string()

@@ -8,7 +8,9 @@ use std::time::Duration;
 use knap_protocol::{CniCode, NodeName, Problem, ResolverAccess};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::transport::DefaultConnector;
 
+use super::address::AddressFirst;
 use super::{Cause, Endpoint};
 
 /// The methods that the protocol uses.
@@ -136,7 +138,7 @@ fn agent(request: &Request<'_>) -> Result<Agent, Cause> {
     if request.endpoint.tls() {
         builder = builder.tls_config(tls(request.access)?);
     }
-    Ok(Agent::new_with_config(builder.build()))
+    Ok(Agent::with_parts(builder.build(), DefaultConnector::new(), AddressFirst::default()))
 }
 
 /// Only for https: reading certificates and setting up a provider costs more than a whole plain call.

@@ -1,5 +1,6 @@
 //! Calls of the resolver: one connection per call, within a budget, over the endpoints in order.
 
+mod address;
 mod endpoint;
 mod error;
 mod http;

@@ -28,6 +28,10 @@ fn run() -> anyhow::Result<u8> {
     let name = args.next().context("no name")?;
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
+    if text.is_empty() {
+        // As skel does: without a configuration nothing is done.
+        return print(&json!({ "code": 6, "msg": "no configuration on stdin" }).to_string(), 1);
+    }
     let stdin = serde_json::from_str(&text).unwrap_or(Value::String(text.clone()));
     let call = Recorded {
         delegate: name.clone(),

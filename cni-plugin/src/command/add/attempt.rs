@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::cni_result::CniResult;
-use crate::delegate::{Chain, Patience, last_result};
+use crate::delegate::{Chain, Patience, Started, last_result};
 use crate::failure::Failure;
 use crate::fault;
 use crate::ledger::{Durability, Entry, LockedAttachment, Tombstone};
@@ -23,6 +23,8 @@ pub(super) struct Attempted<'a, 'b> {
     locked: &'a mut LockedAttachment<'b>,
     entry: Entry,
     budget: Budget,
+    /// The first delegate, loaded while the ledger is synced.
+    first: Option<Started>,
 }
 
 impl<'a, 'b> Attempted<'a, 'b> {
@@ -35,7 +37,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
     ) -> Result<Self, Failure> {
         locked.write(&entry, Durability::Cached)?;
         fault::point("add.intent-written");
-        Ok(Self { session, locked, entry, budget })
+        Ok(Self { session, locked, entry, budget, first: None })
     }
 
     /// What the ledger has of it.
@@ -52,15 +54,21 @@ impl<'a, 'b> Attempted<'a, 'b> {
         };
         fault::point("add.answered");
         self.take_down(reply);
-        let delegates = self.session.delegates(Some(&self.entry));
-        let examined = self.chain(&delegates).examine(self.patience());
-        let recorded = examined.map_err(Failure::from).and_then(|()| {
-            if self.entry.plugins.is_empty() { Err(no_delegates(&self.entry)) } else { Ok(()) }
+        let recorded = self.load_first().and_then(|first| {
+            self.first = Some(first);
+            Ok(self.locked.write(&self.entry, Durability::Synced)?)
         });
-        let recorded = recorded.and_then(|()| Ok(self.locked.write(&self.entry, Durability::Synced)?));
         fault::point("add.recorded");
         // Nothing has run: only the lease is to be given back.
         recorded.map_err(|failure| self.undo(failure, 0))
+    }
+
+    /// Examines the whole chain, then loads the program of its first delegate.
+    fn load_first(&self) -> Result<Started, Failure> {
+        let delegates = self.session.delegates(Some(&self.entry));
+        let chain = self.chain(&delegates);
+        chain.examine(self.patience())?;
+        chain.start(0, self.patience())?.ok_or_else(|| no_delegates(&self.entry))
     }
 
     /// Makes the links, runs the delegates, and takes down their result, at the configuration's version.
@@ -88,9 +96,10 @@ impl<'a, 'b> Attempted<'a, 'b> {
 
     /// Runs one delegate. What it made so far is taken down before the next one, which may need it at DEL.
     fn run(&mut self, index: usize) -> Result<(), Failure> {
+        let first = self.first.take();
         let delegates = self.session.delegates(Some(&self.entry));
         let prev = last_result(&self.entry);
-        let result: CniResult = self.chain(&delegates).add(index, prev.as_ref(), self.patience())?;
+        let result: CniResult = self.chain(&delegates).add(index, first, prev.as_ref(), self.patience())?;
         let version = CniVersion::parse(&self.entry.cni_version).unwrap_or(CniVersion::LATEST);
         self.entry.result = Some(result.write(version));
         if index + 1 < self.entry.plugins.len() {
@@ -127,6 +136,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
 
     /// Undoes the first `ran` delegates, the links and the lease.
     fn undo(&mut self, failure: Failure, ran: usize) -> Failure {
+        self.first = None;
         let scope = Scope {
             ran,
             patience: Patience { each: DEL_PATIENCE, until: self.budget.end() },
