@@ -8,9 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use knap_tests::KubernetesApi;
+use k8s_openapi::api::coordination::v1::Lease;
+use knap_tests::{KubernetesApi, Objects, Replica};
 use serde_json::json;
 
 async fn start() -> KubernetesApi {
@@ -119,4 +120,67 @@ async fn a_replica_that_ends_says_so_first_and_answers_on() {
     replica.attached("n1", "c2", json!({})).await;
     let status = replica.wait_end().await;
     assert!(status.success(), "{status}");
+}
+
+/// Who leads, by the Lease.
+async fn leader(objects: &Objects) -> Option<String> {
+    let lease = objects.in_namespace::<Lease>("default").get_opt("knap-resolver").await.unwrap();
+    lease?.spec?.holder_identity.filter(|holder| !holder.is_empty())
+}
+
+/// The replica that leads, by its log.
+fn position_of(replicas: &[Replica], leader: &str) -> Option<usize> {
+    replicas.iter().position(|replica| replica.log().contains(&format!("identity=\"{leader}\"")))
+}
+
+/// Waits until another leads than `before`, and returns who.
+async fn next_leader(objects: &Objects, before: Option<&str>) -> String {
+    let other = async || leader(objects).await.filter(|leader| Some(leader.as_str()) != before);
+    objects.eventually("another leader", other).await
+}
+
+#[tokio::test]
+async fn the_controllers_move_on_when_their_replica_stops_dies_or_hangs() {
+    let api = start().await;
+    let mut replicas = api.start_replicas(3).await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    let mut made = 0;
+    let mut serves = async || {
+        made += 1;
+        objects.network(&format!("shop/net-{made}"), json!({"provider": "bridge"})).await;
+        objects.ready(&format!("shop/net-{made}")).await;
+    };
+    let first = next_leader(&objects, None).await;
+    serves().await;
+
+    let mut stopped = replicas.remove(position_of(&replicas, &first).unwrap());
+    let begin = Instant::now();
+    stopped.stop().await;
+    let second = next_leader(&objects, Some(&first)).await;
+    assert!(begin.elapsed() < Duration::from_secs(12), "a Lease that is given back is not waited for");
+    serves().await;
+
+    let mut killed = replicas.remove(position_of(&replicas, &second).unwrap());
+    killed.kill().await;
+    let third = next_leader(&objects, Some(&second)).await;
+    serves().await;
+
+    killed.start();
+    killed.wait_ready().await;
+    let frozen = replicas.remove(position_of(&replicas, &third).unwrap());
+    frozen.freeze();
+    next_leader(&objects, Some(&third)).await;
+    serves().await;
+    frozen.thaw();
+    objects
+        .eventually("the one that hung knows", async || {
+            frozen.log().contains("no longer leading").then_some(())
+        })
+        .await;
+    serves().await;
+    // Every replica serves, whoever leads.
+    for (number, replica) in [&frozen, &killed].into_iter().enumerate() {
+        replica.attached("n1", &format!("c{number}"), json!({"network": "shop/net-5"})).await;
+    }
 }

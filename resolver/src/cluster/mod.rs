@@ -1,3 +1,4 @@
 //! What lives only in a cluster.
 
 pub(crate) mod definitions;
+pub(crate) mod leader;

@@ -43,5 +43,7 @@ pub(super) async fn start(
         store_name: "embedded",
         broken_manifests: Box::new(move || broken.borrow().iter().map(ToString::to_string).collect()),
     });
-    Ok(Started { service, parts, followers })
+    // There is no other to hand over to.
+    let (_, left) = oneshot::channel();
+    Ok(Started { service, parts, followers, left })
 }

@@ -12,6 +12,7 @@ use super::{ServeError, Started};
 use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster;
+use crate::cluster::leader::{Candidate, Timing};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::provision::{Provisioner, Rules};
 use crate::store::kubernetes::KubernetesStore;
@@ -21,7 +22,7 @@ use crate::view::View;
 pub(super) async fn start(
     args: &ServeArgs,
     kubernetes: &KubernetesArgs,
-    _stop: &Stop,
+    stop: &Stop,
 ) -> Result<Started<KubernetesStore>, ServeError> {
     let config = config(kubernetes).await?;
     let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -33,8 +34,10 @@ pub(super) async fn start(
 
     let mut parts = JoinSet::new();
     parts.spawn(cluster::definitions::explain(store.client(), Arc::clone(&view), Arc::clone(&readiness)));
-    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
-    parts.spawn(provisioner.run(oneshot::channel().0));
+    let (leave, left) = oneshot::channel();
+    let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
+    let controllers = controllers(store.clone(), Arc::clone(&view));
+    parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
 
     // Here the calls of nodes get TLS and tokens of their own.
     let service = Arc::new(Service {
@@ -46,7 +49,17 @@ pub(super) async fn start(
         store_name: "kubernetes",
         broken_manifests: Box::new(Vec::new),
     });
-    Ok(Started { service, parts, followers })
+    Ok(Started { service, parts, followers, left })
+}
+
+/// What one of all replicas does.
+fn controllers(store: KubernetesStore, view: Arc<View>) -> impl Fn() -> JoinSet<()> {
+    move || {
+        let mut controllers = JoinSet::new();
+        let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+        controllers.spawn(provisioner.run(oneshot::channel().0));
+        controllers
+    }
 }
 
 async fn config(args: &KubernetesArgs) -> Result<Config, ServeError> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 pub use error::ServeError;
@@ -63,6 +64,8 @@ struct Started<S> {
     service: Arc<Service<S>>,
     parts: JoinSet<()>,
     followers: JoinSet<()>,
+    /// Ends when what other replicas take over is theirs.
+    left: oneshot::Receiver<()>,
 }
 
 impl<S: Store> Started<S> {
@@ -71,7 +74,7 @@ impl<S: Store> Started<S> {
         let unusable = |source| ServeError::Listen { address: args.listen, source };
         let listener = TcpListener::bind(args.listen).await.map_err(unusable)?;
         tracing::info!(address = %listener.local_addr().map_err(unusable)?, "serving");
-        let service = Arc::clone(&self.service);
+        let (service, left) = (Arc::clone(&self.service), self.left);
         self.parts.spawn(tidy(Arc::clone(&service)));
         let shutdown = {
             let service = Arc::clone(&service);
@@ -79,7 +82,7 @@ impl<S: Store> Started<S> {
                 stop.wished().await;
                 service.readiness.end();
                 // Those who route requests here have to learn it first.
-                tokio::time::sleep(drain).await;
+                let (_, _) = tokio::join!(tokio::time::sleep(drain), tokio::time::timeout(FINISH, left));
             }
         };
         tokio::select! {

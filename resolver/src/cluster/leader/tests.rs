@@ -1,0 +1,115 @@
+//! Leaders over one store in memory, with short times.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Candidate, LEASE, Timing};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::{ObjectName, Preconditions, Store};
+use crate::testing::eventually;
+
+const TIMING: Timing = Timing {
+    duration: Duration::from_millis(400),
+    deadline: Duration::from_millis(250),
+    step: Duration::from_millis(20),
+};
+
+/// One replica; how many controllers it runs.
+struct Replica {
+    running: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// Counts one while it lives.
+struct Controller(Arc<AtomicUsize>);
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Replica {
+    fn start(store: &EmbeddedStore) -> Self {
+        let candidate = Candidate::new(store.clone(), "knap-system", TIMING);
+        let running = Arc::new(AtomicUsize::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let counter = Arc::clone(&running);
+        let controllers = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let controller = Controller(Arc::clone(&counter));
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                let _controller = controller;
+                std::future::pending::<()>().await;
+            });
+            tasks
+        };
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(candidate.run(stopped, oneshot::channel().0, controllers));
+        Self { running, stop: Some(stop), task }
+    }
+
+    fn leads(&self) -> bool {
+        self.running.load(Ordering::SeqCst) == 1
+    }
+}
+
+fn name() -> ObjectName {
+    ObjectName::namespaced("knap-system", LEASE)
+}
+
+#[tokio::test]
+async fn one_of_many_leads_and_hands_over_when_it_stops() {
+    let store = EmbeddedStore::in_memory().unwrap();
+    let mut replicas: Vec<Replica> = (0..3).map(|_| Replica::start(&store)).collect();
+    let leaders = |replicas: &[Replica]| replicas.iter().filter(|replica| replica.leads()).count();
+    eventually("one leads", || leaders(&replicas) == 1).await;
+    tokio::time::sleep(TIMING.duration * 2).await;
+    assert_eq!(leaders(&replicas), 1, "it stays the only one for as long as it renews");
+    let first = replicas.iter().position(Replica::leads).unwrap();
+    let mut stopped = replicas.remove(first);
+    let begin = std::time::Instant::now();
+    stopped.stop.take().unwrap().send(()).unwrap();
+    eventually("the next leads", || leaders(&replicas) == 1 && !stopped.leads()).await;
+    assert!(begin.elapsed() < TIMING.duration, "a Lease that is given back is not waited for");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_not_renewed_passes_on() {
+    let store = EmbeddedStore::in_memory().unwrap();
+    let first = Replica::start(&store);
+    eventually("the first leads", || first.leads()).await;
+    let second = Replica::start(&store);
+    first.task.abort();
+    eventually("the second leads", || second.leads()).await;
+    let lease: Lease = store.get(&name()).await.unwrap().unwrap();
+    assert_eq!(lease.spec.unwrap().lease_transitions, Some(2));
+}
+
+#[tokio::test]
+async fn who_has_lost_the_lease_ends_its_controllers() {
+    let store = EmbeddedStore::in_memory().unwrap();
+    let replica = Replica::start(&store);
+    eventually("it leads", || replica.leads()).await;
+    loop {
+        let mut lease: Lease = store.get(&name()).await.unwrap().unwrap();
+        lease.spec.as_mut().unwrap().holder_identity = Some("somebody".to_owned());
+        if store.update(&lease).await.is_ok() {
+            break;
+        }
+    }
+    eventually("it leads no more", || !replica.leads()).await;
+    eventually("somebody does not renew, and it leads again", || replica.leads()).await;
+
+    store.delete::<Lease>(&name(), &Preconditions::default()).await.unwrap();
+    eventually("a deleted Lease is made anew", || replica.leads()).await;
+}
