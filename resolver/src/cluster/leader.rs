@@ -239,7 +239,7 @@ impl<S: Store> Candidate<S> {
         match timeout(self.timing.step, self.store.update(&held)).await {
             Ok(Ok(_)) => tracing::info!(lease = %self.lease, "gave back the leader's Lease"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "can't give back the leader's Lease; it runs out by itself")
+                tracing::warn!(%error, "can't give back the leader's Lease; it runs out by itself");
             }
             Err(_) => tracing::warn!("can't give back the leader's Lease in time; it runs out by itself"),
         }
