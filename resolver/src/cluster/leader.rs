@@ -91,7 +91,7 @@ impl<S: Store> Candidate<S> {
             running.shutdown().await;
             match end {
                 End::Lost => {
-                    tracing::warn!(lease = %self.lease, "no longer leading: the controllers have ended here")
+                    tracing::warn!(lease = %self.lease, "no longer leading: the controllers have ended here");
                 }
                 End::Broken => return,
                 End::Stopped => {
