@@ -7,6 +7,7 @@
 pub const POINTS: &[&str] = &[
     "provision-reserved",
     "provision-verified",
+    "network-retired",
     "attach-received",
     "attach-created",
     "attach-checked",

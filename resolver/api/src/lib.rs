@@ -9,6 +9,7 @@
 mod condition;
 mod lease;
 mod network;
+mod network_attachment_definition;
 mod network_class;
 mod reservation;
 
@@ -18,6 +19,7 @@ pub use network::{
     AddressPolicy, Dns, EligibleNodes, Features, IpFamily, Ipam, Network, NetworkSpec, NetworkStatus, Route,
     Segment, SharedWith, StatusSubnet,
 };
+pub use network_attachment_definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 pub use network_class::{
     Access, AddressScope, DEFAULT_CLASS_ANNOTATION, NetworkClass, NetworkClassSpec, PoolSubnet, Segments,
     Uplink, Vxlan,
@@ -33,5 +35,16 @@ pub const VERSION: &str = "v1alpha1";
 pub const NETWORK_UID_LABEL: &str = "knap.github.com/network-uid";
 /// Label of leases and Reservations: namespace of the Network that they belong to.
 pub const NETWORK_NAMESPACE_LABEL: &str = "knap.github.com/network-namespace";
+/// Label of NetworkAttachmentDefinitions: name of the Network that they lead to.
+pub const NETWORK_NAME_LABEL: &str = "knap.github.com/network-name";
+/// Label of what Knap makes for others to read, with the value [`MANAGED_BY`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "knap";
+/// Label of namespaces, with the value `true`: Networks that are shared with the namespace get a
+/// NetworkAttachmentDefinition there.
+pub const PROJECT_LABEL: &str = "knap.github.com/project-networks";
+/// Finalizer of Networks: what running attachments need is kept before the Network goes.
+pub const NETWORK_FINALIZER: &str = "knap.github.com/network";
 /// Prefix of a lease's label per holder; a hash of (node, containerID, ifname) follows.
 pub const HOLDER_LABEL_PREFIX: &str = "knap.github.com/h-";

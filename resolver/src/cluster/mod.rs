@@ -1,4 +1,9 @@
 //! What lives only in a cluster.
 
-pub(crate) mod definitions;
+mod events;
+pub(crate) mod kinds;
 pub(crate) mod leader;
+mod nad;
+mod surroundings;
+
+pub(crate) use surroundings::Cluster;

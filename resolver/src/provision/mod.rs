@@ -6,11 +6,14 @@
 mod choose;
 mod error;
 mod fetch;
+mod finish;
 mod granted;
 mod network;
+mod news;
 mod reserved;
 mod retire;
 mod status;
+mod surroundings;
 mod take;
 mod verify;
 mod work;
@@ -23,10 +26,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use choose::built_in_by_name;
 pub(crate) use granted::{Granted, display_name};
+pub use news::News;
 pub(crate) use reserved::{Thing, is_draining, is_verified};
 pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};
+pub use surroundings::{Alone, Surroundings};
+pub(crate) use surroundings::{Published, Subject, Trouble};
 
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::view::{Change, View};
 use fetch::Fetched;
 use work::Work;
@@ -47,16 +53,24 @@ pub struct Rules {
 
 /// Provisions Networks. One of all replicas runs it.
 #[derive(Debug)]
-pub struct Provisioner<S> {
+pub struct Provisioner<S, A = Alone> {
+    surroundings: A,
     store: S,
     view: Arc<View>,
     rules: Rules,
 }
 
 impl<S: Store> Provisioner<S> {
-    /// A controller over a store and the picture of it.
+    /// A controller over a store and the picture of it, on a single host.
     pub fn new(store: S, view: Arc<View>, rules: Rules) -> Self {
-        Self { store, view, rules }
+        Self::among(Alone, store, view, rules)
+    }
+}
+
+impl<S: Store, A: Surroundings> Provisioner<S, A> {
+    /// A controller over a store and the picture of it, with all that is around them.
+    pub fn among(surroundings: A, store: S, view: Arc<View>, rules: Rules) -> Self {
+        Self { surroundings, store, view, rules }
     }
 
     /// Runs until it is dropped. Tells when every Network has been looked at once.
@@ -104,12 +118,17 @@ impl<S: Store> Provisioner<S> {
             }
         }
         if work.sweeps()
-            && let Err(error) = retire::sweep(&self.store, &self.view).await
+            && let Err(error) = self.sweep().await
         {
             tracing::warn!(%error, "can't free what removed networks had; trying again");
             failed.sweep();
         }
         failed
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let freed = retire::sweep(&self.store, &self.view).await;
+        freed.and(self.surroundings.sweep().await)
     }
 }
 

@@ -11,13 +11,15 @@ use super::choose::{Standing, choose, seniority_of};
 use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::granted::Granted;
+use super::news::news;
 use super::retire::{Retired, keep, retire};
 use super::status::{Provisioned, is_provisioned, is_ready, status_of, without_counts};
+use super::surroundings::{Subject, Surroundings};
 use super::take::Taker;
 use crate::store::{ObjectName, Store, StoreError};
 use crate::translate;
 
-impl<S: Store> Provisioner<S> {
+impl<S: Store, A: Surroundings> Provisioner<S, A> {
     /// Looks at one Network. An error is the store's; all others are the Network's status.
     pub(super) async fn network(
         &self,
@@ -27,8 +29,10 @@ impl<S: Store> Provisioner<S> {
     ) -> Result<(), StoreError> {
         let Some(network) = self.view.networks.get(name) else { return Ok(()) };
         if network.metadata.deletion_timestamp.is_some() {
-            return Ok(());
+            return self.finish(&network).await;
         }
+        // Before anything is reserved for it.
+        let Some(network) = self.hold(&network).await? else { return Ok(()) };
         let mut unused = Vec::new();
         let outcome = match self.provision(&network, fetched, &mut unused).await {
             Err(ProvisionError::Store(error)) => return Err(error),
@@ -81,7 +85,10 @@ impl<S: Store> Provisioner<S> {
             unused.extend(left.map(|held| Reservation::clone(held)));
         }
         let plan = plan(&intent, &class, provider, &grant)?;
-        Ok(Provisioned { grant, plan })
+        let subject =
+            Subject { intent: &intent, class: &class, resource_name: plan.resource_name.as_deref() };
+        let published = self.surroundings.publish(&subject).await?;
+        Ok(Provisioned { grant, plan, published })
     }
 
     async fn write_status(
@@ -109,6 +116,9 @@ impl<S: Store> Provisioner<S> {
             Err(error) => return Err(error),
         };
         tell(network, &written, outcome);
+        for news in news(network, &written) {
+            self.surroundings.tell(&written, news);
+        }
         fetched.note_class(&written);
         Ok(())
     }

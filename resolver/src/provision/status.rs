@@ -5,11 +5,14 @@ use knap_api::{Condition, ConditionStatus, Network, NetworkStatus, Segment, Stat
 use knap_core::{Grant, Layout, Plan, Slot};
 
 use super::error::ProvisionError;
+use super::surroundings::Published;
 
 /// What a Network got.
 pub(super) struct Provisioned {
     pub(super) grant: Grant,
     pub(super) plan: Plan,
+    /// None where nothing is known of that: then it stays as the status has it.
+    pub(super) published: Option<Published>,
 }
 
 /// The condition types, in the order in which they become true.
@@ -17,6 +20,8 @@ const ACCEPTED: &str = "Accepted";
 const PROVISIONED: &str = "Provisioned";
 /// Whether attachments are served.
 pub(crate) const READY: &str = "Ready";
+/// Whether those who attach through Multus find the Network.
+pub(crate) const PUBLISHED: &str = "Published";
 
 /// The status that a Network has to have. What it was granted stays in it until something else is granted.
 pub(super) fn status_of(
@@ -34,6 +39,9 @@ pub(super) fn status_of(
         status.mtu = provisioned.plan.mtu;
         status.subnets = subnets_of(&provisioned.grant.layout, slots);
         status.attachments = u64::try_from(slots.len()).unwrap_or(u64::MAX);
+        if let Some(published) = &provisioned.published {
+            status.network_attachment_definitions.clone_from(&published.names);
+        }
     }
     let conditions = conditions_of(network, outcome, now);
     status.conditions = conditions;
@@ -95,7 +103,7 @@ fn conditions_of(
         let message = "the spec is valid and a class serves it".to_owned();
         said(ACCEPTED, ConditionStatus::True, "Accepted", message)
     };
-    match outcome {
+    let mut conditions = match outcome {
         Ok(_) => vec![
             accepted(),
             said(
@@ -112,7 +120,19 @@ fn conditions_of(
             let accepted = if error.is_refusal() { not(ACCEPTED) } else { accepted() };
             vec![accepted, not(PROVISIONED), not(READY)]
         }
+    };
+    match outcome.as_ref().ok().and_then(|provisioned| provisioned.published.as_ref()) {
+        Some(Published { trouble: Some(trouble), .. }) => {
+            let message = trouble.message.clone();
+            conditions.push(said(PUBLISHED, ConditionStatus::False, trouble.reason, message));
+        }
+        Some(Published { names, trouble: None }) => {
+            let message = format!("pods attach by k8s.v1.cni.cncf.io/networks: {}", names.join(" or "));
+            conditions.push(said(PUBLISHED, ConditionStatus::True, "Published", message));
+        }
+        None => conditions.extend(condition(network, PUBLISHED).cloned()),
     }
+    conditions
 }
 
 /// Whole seconds, as Kubernetes writes them.

@@ -120,6 +120,13 @@ impl View {
         labels_among(&self.namespaces, name)
     }
 
+    /// Namespaces that carry a label with this value, with all their labels.
+    pub fn namespaces_labelled(&self, key: &str, value: &str) -> Vec<(String, Arc<LabelMap>)> {
+        let all = self.namespaces.entries().into_iter();
+        let carry = all.filter(|(_, labels)| labels.get(key).is_some_and(|found| found == value));
+        carry.map(|(name, labels)| (name.name, labels)).collect()
+    }
+
     /// Labels of a node, by the same rule.
     pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
         labels_among(&self.nodes, name)

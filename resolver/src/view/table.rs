@@ -32,6 +32,11 @@ impl<V> Table<V> {
         self.objects.read().values().cloned().collect()
     }
 
+    /// All objects with their names, in no order.
+    pub fn entries(&self) -> Vec<(ObjectName, Arc<V>)> {
+        self.objects.read().iter().map(|(name, value)| (name.clone(), Arc::clone(value))).collect()
+    }
+
     /// The names of all objects, in no order.
     pub fn names(&self) -> Vec<ObjectName> {
         self.objects.read().keys().cloned().collect()

@@ -5,18 +5,51 @@ use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, CustomResourceExt, ResourceExt};
+use serde_json::json;
 
 use crate::GENEROUS;
 
+/// Knap's.
 pub(super) async fn install(client: &Client) {
+    install_all(client, &[Network::crd(), NetworkClass::crd(), NetworkLease::crd(), Reservation::crd()])
+        .await;
+}
+
+/// That of Multus, as Multus ships it.
+pub(super) async fn install_multus(client: &Client) {
+    let definition = json!({
+        "metadata": { "name": "network-attachment-definitions.k8s.cni.cncf.io" },
+        "spec": {
+            "group": "k8s.cni.cncf.io",
+            "scope": "Namespaced",
+            "names": {
+                "plural": "network-attachment-definitions", "singular": "network-attachment-definition",
+                "kind": "NetworkAttachmentDefinition", "shortNames": ["net-attach-def"],
+            },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {
+                        "apiVersion": { "type": "string" }, "kind": { "type": "string" },
+                        "metadata": { "type": "object" },
+                        "spec": { "type": "object", "properties": { "config": { "type": "string" } } },
+                    },
+                } },
+            }],
+        },
+    });
+    install_all(client, &[serde_json::from_value(definition).expect("Multus' definition")]).await;
+}
+
+async fn install_all(client: &Client, definitions: &[CustomResourceDefinition]) {
     let api = Api::<CustomResourceDefinition>::all(client.clone());
-    let definitions = [Network::crd(), NetworkClass::crd(), NetworkLease::crd(), Reservation::crd()];
-    for definition in &definitions {
+    for definition in definitions {
         let name = definition.name_any();
         let applied = api.patch(&name, &PatchParams::apply("knap-tests"), &Patch::Apply(definition)).await;
         applied.unwrap_or_else(|error| panic!("definition {name}: {error}"));
     }
-    for definition in &definitions {
+    for definition in definitions {
         let name = definition.name_any();
         let established = await_condition(api.clone(), &name, conditions::is_crd_established());
         let established = tokio::time::timeout(GENEROUS, established).await;

@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 pub use self::objects::{Objects, condition};
 pub use self::replica::{Replica, Reply};
 
+use self::daemon::Daemon;
 use self::etcd::Etcd;
 use self::server::Server;
 use crate::GENEROUS;
@@ -38,6 +39,7 @@ static SHARED: Mutex<Weak<KubernetesApi>> = Mutex::const_new(Weak::new());
 /// with it, and the next run removes the rest.
 #[derive(Debug)]
 pub struct KubernetesApi {
+    controller_manager: Option<Daemon>,
     server: Server,
     etcd: Etcd,
     folder: TempDir,
@@ -53,7 +55,7 @@ impl KubernetesApi {
         let folder = fresh_folder();
         let etcd = Etcd::start(&assets, folder.path());
         let server = Server::start(&assets, folder.path(), etcd.url());
-        let api = Self { server, etcd, folder };
+        let api = Self { controller_manager: None, server, etcd, folder };
         api.wait_ready().await;
         api
     }
@@ -91,6 +93,33 @@ impl KubernetesApi {
     /// Creates the definitions of Knap's kinds, and waits until they are served.
     pub async fn install_crds(&self) {
         crds::install(&self.client().await).await;
+    }
+
+    /// Creates the definition of NetworkAttachmentDefinitions, and waits until they are served.
+    pub async fn install_multus_crd(&self) {
+        crds::install_multus(&self.client().await).await;
+    }
+
+    /// Starts what empties namespaces that are deleted and removes what has lost its owner.
+    ///
+    /// # Panics
+    /// Where the assets have no kube-controller-manager.
+    pub fn start_controller_manager(&mut self) {
+        let program = assets().join("kube-controller-manager");
+        assert!(
+            program.is_file(),
+            "{} is missing: unset KUBEBUILDER_ASSETS and run tests/setup/kubernetes.sh",
+            program.display()
+        );
+        let arguments = [
+            format!("--kubeconfig={}", self.kubeconfig(ADMIN).display()),
+            "--controllers=namespace,garbagecollector".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--port=0".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        let log = self.folder.path().join("kube-controller-manager.log");
+        self.controller_manager = Some(Daemon::start(&program, &arguments, &log));
     }
 
     /// Ends kube-apiserver as the kernel's killer does.

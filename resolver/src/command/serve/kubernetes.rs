@@ -11,8 +11,8 @@ use super::stop::Stop;
 use super::{ServeError, Started};
 use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
-use crate::cluster;
 use crate::cluster::leader::{Candidate, Timing};
+use crate::cluster::{self, Cluster};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::provision::{Provisioner, Rules};
 use crate::store::kubernetes::KubernetesStore;
@@ -33,7 +33,7 @@ pub(super) async fn start(
     let readiness = Arc::new(Readiness::default());
 
     let mut parts = JoinSet::new();
-    parts.spawn(cluster::definitions::explain(store.client(), Arc::clone(&view), Arc::clone(&readiness)));
+    parts.spawn(cluster::kinds::explain(store.client(), Arc::clone(&view), Arc::clone(&readiness)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let controllers = controllers(store.clone(), Arc::clone(&view));
@@ -56,7 +56,9 @@ pub(super) async fn start(
 fn controllers(store: KubernetesStore, view: Arc<View>) -> impl Fn() -> JoinSet<()> {
     move || {
         let mut controllers = JoinSet::new();
-        let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+        let around = Cluster::new(&store, &view, &mut controllers);
+        let rules = Rules { sticky: false };
+        let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), rules);
         controllers.spawn(provisioner.run(oneshot::channel().0));
         controllers
     }

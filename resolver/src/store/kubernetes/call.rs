@@ -27,9 +27,7 @@ const RESTARTS: u32 = 2;
 pub(super) enum CallError {
     #[error("the API server has not answered within {} s", .0.as_secs())]
     TimedOut(Duration),
-    #[error(
-        "the API server does not serve {plural}.{group}/{version}: apply Knap's CRDs (knap-resolver crds | kubectl apply -f -)"
-    )]
+    #[error("the API server does not serve {plural}.{group}/{version}: {}", remedy(group))]
     NotServed { plural: String, group: String, version: String },
     #[error(transparent)]
     Client(#[from] kube::Error),
@@ -46,6 +44,15 @@ impl CallError {
 
     fn is_expired(&self) -> bool {
         matches!(self, Self::Client(kube::Error::Api(status)) if status.code == 410)
+    }
+}
+
+/// Whose definitions are missing.
+fn remedy(group: &str) -> &'static str {
+    match group {
+        knap_api::GROUP => "apply Knap's CRDs (knap-resolver crds | kubectl apply -f -)",
+        knap_api::NetworkAttachmentDefinition::GROUP => "install Multus, or its CRD alone",
+        _ => "it is too old, or an aggregated API server is away",
     }
 }
 

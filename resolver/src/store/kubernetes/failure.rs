@@ -11,6 +11,7 @@ pub(super) enum Verb {
     Read,
     Create,
     Update,
+    Apply,
     Delete,
 }
 
@@ -20,6 +21,7 @@ impl Verb {
             Self::Read => "read",
             Self::Create => "create",
             Self::Update => "update",
+            Self::Apply => "apply",
             Self::Delete => "delete",
         }
     }
@@ -49,6 +51,10 @@ enum Meaning {
 impl<'a> Subject<'a> {
     pub(super) fn new<K: Kind>(verb: Verb, name: &'a ObjectName) -> Self {
         Self { verb, kind: K::kind(&()).into_owned(), name, not_served: CallError::not_served::<K> }
+    }
+
+    pub(super) const fn name(&self) -> &ObjectName {
+        self.name
     }
 
     pub(super) fn not_found(&self) -> StoreError {
@@ -82,12 +88,14 @@ impl<'a> Subject<'a> {
 fn meaning(verb: Verb, name: &ObjectName, status: &Status) -> Meaning {
     let about = status.details.as_ref().map_or("", |details| details.name.as_str());
     match (status.code, status.reason.as_str()) {
+        // Its namespace is missing.
+        (404, "NotFound") if verb == Verb::Apply && !about.is_empty() => Meaning::Refused,
         (404, "NotFound") if verb != Verb::Create && about == name.name => Meaning::NotFound,
         // Its namespace is missing.
         (404, "NotFound") if verb == Verb::Create && !about.is_empty() => Meaning::Refused,
         (404, _) => Meaning::NotServed,
         (409, "AlreadyExists") if verb == Verb::Create => Meaning::AlreadyExists,
-        (409, "Conflict") if matches!(verb, Verb::Update | Verb::Delete) => Meaning::Changed,
+        (409, "Conflict") if matches!(verb, Verb::Update | Verb::Apply | Verb::Delete) => Meaning::Changed,
         (400 | 403 | 405 | 406 | 413 | 415 | 422, _) => Meaning::Refused,
         _ => Meaning::Unknown,
     }
@@ -105,6 +113,8 @@ mod tests {
     #[case::quota_in_flux(Verb::Create, 409, "Conflict", "quota", Meaning::Unknown)]
     #[case::no_namespace(Verb::Create, 404, "NotFound", "shop", Meaning::Refused)]
     #[case::terminating_namespace(Verb::Create, 403, "Forbidden", "blue", Meaning::Refused)]
+    #[case::nowhere_to_apply(Verb::Apply, 404, "NotFound", "shop", Meaning::Refused)]
+    #[case::others_fields(Verb::Apply, 409, "Conflict", "blue", Meaning::Changed)]
     #[case::stale(Verb::Update, 409, "Conflict", "blue", Meaning::Changed)]
     #[case::another(Verb::Delete, 409, "Conflict", "blue", Meaning::Changed)]
     #[case::gone(Verb::Delete, 404, "NotFound", "blue", Meaning::NotFound)]

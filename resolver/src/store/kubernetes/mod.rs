@@ -8,13 +8,15 @@ mod call;
 mod failure;
 mod watch;
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, GetParams, PostParams};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Config};
+use serde::Serialize;
 
 use self::call::{CallError, Calls};
 use self::failure::{Subject, Verb};
@@ -66,6 +68,47 @@ impl KubernetesStore {
     /// The client that calls are made with, for what is no matter of a store.
     pub fn client(&self) -> Client {
         self.calls.client.clone()
+    }
+
+    /// Has the object say what `object` says, by server-side apply: what others have set beside it stays. Without `force`,
+    /// what others have set differently is [`StoreError::Changed`]. With a UID, another object of the name is left alone.
+    ///
+    /// # Errors
+    /// As the store's writes.
+    pub async fn apply<K: Kind>(&self, object: &K, force: bool) -> Result<K, StoreError> {
+        let name = ObjectName::of(object);
+        let subject = Subject::new::<K>(Verb::Apply, &name);
+        metadata::check(object.meta()).map_err(|reason| subject.refused(&reason.to_string()))?;
+        let parameters = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
+        self.patch(&subject, &Patch::Apply(object), &parameters).await
+    }
+
+    /// Changes an object by a JSON merge patch (RFC 7386), for what an apply can't say: that a field of others must go.
+    ///
+    /// # Errors
+    /// As the store's writes.
+    pub async fn merge<K: Kind>(
+        &self,
+        name: &ObjectName,
+        patch: &serde_json::Value,
+    ) -> Result<K, StoreError> {
+        let subject = Subject::new::<K>(Verb::Update, name);
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.patch(&subject, &Patch::Merge(patch), &parameters).await
+    }
+
+    async fn patch<K: Kind, P: Serialize + Debug>(
+        &self,
+        subject: &Subject<'_>,
+        patch: &Patch<P>,
+        parameters: &PatchParams,
+    ) -> Result<K, StoreError> {
+        let name = subject.name();
+        let request = path::<K>(name).patch(&name.name, parameters, patch);
+        let request = request.map_err(|error| subject.refused(&error.to_string()))?;
+        let patched = self.calls.one(self.calls.client.request::<K>(request)).await;
+        patched.map(without_managed_fields).map_err(|error| subject.failed(error))
     }
 
     async fn put<K: Kind>(&self, object: &K, subresource: Option<&str>) -> Result<K, StoreError> {
