@@ -8,6 +8,7 @@ mod decision;
 pub mod fault;
 pub mod http;
 pub mod manifests;
+pub mod metrics;
 pub mod provision;
 pub mod store;
 #[cfg(test)]

@@ -72,6 +72,24 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// A short name, for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotPermitted => "not_permitted",
+            Self::UnknownNetwork => "unknown_network",
+            Self::Taken => "taken",
+            Self::Unprocessable => "unprocessable",
+            Self::OverQuota => "over_quota",
+            Self::NotReady => "not_ready",
+            Self::Unavailable => "unavailable",
+            Self::Full => "full",
+            Self::Internal => "internal",
+        }
+    }
+
     /// HTTP status, CNI code, whether the same request may succeed later, and the title.
     const fn facts(self) -> (u16, CniCode, bool, &'static str) {
         match self {

@@ -197,7 +197,9 @@ impl<S: Store> Attacher<S> {
                     return self.take_extras(question, made).await;
                 }
                 // Now it is known, and not proposed again.
-                Created::Theirs(_) => {}
+                Created::Theirs(_) => {
+                    self.counters.collisions.inc();
+                }
             }
         }
     }
@@ -262,6 +264,7 @@ impl<S: Store> Attacher<S> {
                 }
                 Err(StoreError::AlreadyExists { .. }) => {}
                 Err(error @ StoreError::Unavailable { .. }) => {
+                    self.counters.repeats.inc();
                     tracing::warn!(lease = wanted.name_any(), %error, "the outcome of a create is not known; repeating it");
                     tokio::time::sleep(REPEAT).await;
                     continue;
@@ -304,6 +307,7 @@ impl<S: Store> Attacher<S> {
             if !new {
                 continue;
             }
+            self.counters.withdrawals.inc();
             if let Err(error) = self.delete(&lease, &Preconditions::unchanged(&lease)).await {
                 tracing::warn!(lease = lease.name_any(), %error, "can't withdraw a lease; it goes with its DELETE");
             }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod coalesced;
+mod counters;
 mod extra;
 mod gate;
 mod lease;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use knap_api::NetworkLease;
 use knap_protocol::NetworkName;
 
+pub use counters::Counters;
 pub use gate::Closed;
 pub use lease::Asker;
 pub use refusal::Refusal;
@@ -53,6 +55,7 @@ pub struct Attacher<S> {
     gates: Gates,
     released: Released,
     pending: Pending,
+    counters: Counters,
     lists: parking_lot::Mutex<std::collections::HashMap<NetworkName, Coalesced<Listed>>>,
 }
 
@@ -66,8 +69,14 @@ impl<S: Store> Attacher<S> {
             gates: Gates::default(),
             released: Released::new(REMEMBER_RELEASED),
             pending: Pending::default(),
+            counters: Counters::default(),
             lists: parking_lot::Mutex::default(),
         }
+    }
+
+    /// What has happened on the way to leases.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Forgets what was kept for Networks that are gone. To be called now and then.

@@ -1,6 +1,7 @@
 //! PUT, DELETE and reconcile: the plugin's three questions.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use super::extract::{Body, OnNode, Parameters, Segments};
 use super::problem::Failure;
 use crate::attach::{Asker, Refusal};
 use crate::decision::DecisionId;
+use crate::metrics::Call;
 use crate::store::Store;
 
 /// More leases than any attachment has.
@@ -27,7 +29,10 @@ pub(super) async fn attach<S: Store>(
 ) -> Result<Json<AttachReply>, Failure> {
     let id = DecisionId::next();
     let asker = Asker { node: &node, key: &key };
-    service.attacher.attach(&id, asker, &request).await.map(Json).map_err(|refusal| failure(&id, &refusal))
+    let began = Instant::now();
+    let answer = service.attacher.attach(&id, asker, &request).await;
+    service.answered(Call::Attach, answer.as_ref().err(), began);
+    answer.map(Json).map_err(|refusal| failure(&id, &refusal))
 }
 
 /// What makes a DELETE safe: whose lease it is, and its name where it is known.
@@ -53,10 +58,10 @@ pub(super) async fn release<S: Store>(
     }
     let id = DecisionId::next();
     let asker = Asker { node: &node, key: &key };
-    match service.attacher.release(&id, asker, &attempt, &leases).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(refusal) => Err(failure(&id, &refusal)),
-    }
+    let began = Instant::now();
+    let answer = service.attacher.release(&id, asker, &attempt, &leases).await;
+    service.answered(Call::Release, answer.as_ref().err(), began);
+    answer.map(|()| StatusCode::NO_CONTENT).map_err(|refusal| failure(&id, &refusal))
 }
 
 pub(super) async fn reconcile<S: Store>(
@@ -65,8 +70,19 @@ pub(super) async fn reconcile<S: Store>(
     Body(request): Body<ReconcileRequest>,
 ) -> Result<Json<ReconcileReply>, Failure> {
     let node: NodeName = node.parse().map_err(|error: InvalidName| bad_request(error.to_string()))?;
+    let began = Instant::now();
     let reply = service.attacher.reconcile(&node, &request).await;
+    service.answered(Call::Reconcile, reply.as_ref().err(), began);
+    if let Ok(reply) = &reply {
+        service.metrics.requests.reconciled(reply);
+    }
     reply.map(Json).map_err(|refusal| failure(&DecisionId::next(), &refusal))
+}
+
+impl<S> Service<S> {
+    fn answered(&self, call: Call, refusal: Option<&Refusal>, began: Instant) {
+        self.metrics.requests.answered(call, refusal.map(Refusal::kind), began.elapsed());
+    }
 }
 
 fn failure(id: &DecisionId, refusal: &Refusal) -> Failure {

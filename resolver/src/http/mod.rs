@@ -3,6 +3,7 @@
 mod attachments;
 mod auth;
 mod extract;
+mod measured;
 mod problem;
 mod ready;
 mod status;
@@ -27,6 +28,7 @@ pub use ready::Readiness;
 pub use token_file::{TokenFile, TokenFileError};
 
 use crate::attach::Attacher;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::view::View;
 use problem::Failure;
@@ -42,6 +44,8 @@ pub struct Service<S> {
     pub view: Arc<View>,
     /// Makes and releases attachments.
     pub attacher: Attacher<S>,
+    /// What is measured.
+    pub metrics: Metrics,
     /// Who may call.
     pub token: TokenFile,
     /// Whether requests may come, beside what the view says.
@@ -63,6 +67,7 @@ pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
         .route("/v1/networks", get(views::networks::<S>))
         .route("/v1/networks/{namespace}/{name}", get(views::network::<S>))
         .route("/v1/attachments", get(views::attachments::<S>))
+        .route("/metrics", get(measured::metrics::<S>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

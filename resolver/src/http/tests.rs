@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 use super::{Service, TokenFile, router};
 use crate::attach::Attacher;
+use crate::metrics::{Metrics, StoreCalls};
 use crate::testing::World;
 
 const ATTACHMENT: &str = "/v1/nodes/n1/attachments/c1/net1";
@@ -51,8 +52,10 @@ impl Api {
         let path = folder.path().join("token");
         let token_file = TokenFile::open(&path).unwrap();
         let view = Arc::clone(&world.replica.view);
+        let attacher = Attacher::new(world.store.clone(), Arc::clone(&view));
         let service = Service {
-            attacher: Attacher::new(world.store.clone(), Arc::clone(&view)),
+            metrics: Metrics::new(&view, &StoreCalls::default(), attacher.counters()),
+            attacher,
             store: world.store.clone(),
             view,
             token: token_file,
@@ -134,6 +137,7 @@ async fn the_status_needs_no_token_and_all_else_does() {
             (Method::POST, "/v1/nodes/n1/attachments:reconcile"),
             (Method::GET, "/v1/networks"),
             (Method::GET, "/v1/attachments"),
+            (Method::GET, "/metrics"),
             (Method::GET, "/nowhere"),
         ] {
             let answer = api.call_as(credential, method, path, "{").await;
@@ -174,4 +178,15 @@ async fn whatever_is_wrong_is_a_problem_document() {
         assert_eq!(problem.status, status, "{method} {path}: {}", problem.detail);
         assert!(problem.detail.contains(word), "{method} {path}: {}", problem.detail);
     }
+}
+
+#[tokio::test]
+async fn what_was_asked_is_measured() {
+    let api = Api::new().await;
+    assert_eq!(api.call(Method::PUT, ATTACHMENT, &request(&json!({}))).await.problem().status, 404);
+    let metrics = api.call(Method::GET, "/metrics", "").await;
+    assert_eq!((metrics.status, metrics.media_type.as_str()), (StatusCode::OK, crate::metrics::MEDIA_TYPE));
+    let text = String::from_utf8(metrics.body).unwrap();
+    let line = r#"knap_request_duration_seconds_count{call="attach",outcome="unknown_network"} 1"#;
+    assert!(text.contains(line), "{text}");
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Service;
 use super::extract::{Parameters, Segments};
 use super::problem::Failure;
-use crate::provision::{READY, condition, is_ready};
+use crate::provision::{READY, condition, is_ready, subnets_in_use};
 use crate::store::{Labels, Store};
 use crate::view::View;
 
@@ -85,12 +85,11 @@ fn view_of(view: &View, network: &Network) -> Option<NetworkView> {
     let slots = view.leases.slots_of(&name, &uid);
     let ready = is_ready(network);
     let message = condition(network, READY).filter(|_| !ready).map(|ready| ready.message.clone());
-    let subnets = crate::provision::Granted::of(network).map(|granted| granted.subnets).unwrap_or_default();
-    let subnets = status.subnets.iter().zip(subnets).map(|(status, subnet)| SubnetView {
-        cidr: status.cidr.clone(),
-        gateway: status.gateway.clone(),
-        capacity: status.capacity,
-        allocated: slots.iter().filter(|slot| subnet.slots().contains(&slot.get())).count() as u64,
+    let subnets = subnets_in_use(network, &slots).into_iter().map(|subnet| SubnetView {
+        cidr: subnet.cidr,
+        gateway: subnet.gateway,
+        capacity: subnet.capacity,
+        allocated: subnet.allocated,
     });
     Some(NetworkView {
         network: name,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use knap_api::{Network, StatusSubnet};
-use knap_core::{MacCode, Subnet};
+use knap_core::{MacCode, Slot, Subnet};
 
 /// The parts of a Network's status that attachments depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +58,16 @@ impl Granted {
     pub(crate) fn subnet(&self, cidr: IpNetwork) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.cidr == cidr)
     }
+}
+
+/// The subnets of a status, each with how many of its addresses the leases on these slots have now.
+pub(crate) fn subnets_in_use(network: &Network, slots: &[Slot]) -> Vec<StatusSubnet> {
+    let in_use = |status: &StatusSubnet| {
+        let held = subnet_of(status)?.slots();
+        let allocated = slots.iter().filter(|slot| held.contains(&slot.get())).count() as u64;
+        Some(StatusSubnet { allocated, ..status.clone() })
+    };
+    network.status.iter().flat_map(|status| &status.subnets).filter_map(in_use).collect()
 }
 
 fn subnet_of(subnet: &StatusSubnet) -> Option<Subnet> {

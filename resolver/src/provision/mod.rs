@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use choose::built_in_by_name;
-pub(crate) use granted::{Granted, display_name};
+pub(crate) use granted::{Granted, display_name, subnets_in_use};
 pub use news::News;
 pub(crate) use reserved::{Thing, is_draining, is_verified};
 pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};

@@ -10,6 +10,7 @@ use crate::attach::Attacher;
 use crate::cli::{EmbeddedArgs, ServeArgs};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::manifests::Folder;
+use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::provision::{Provisioner, Rules};
 use crate::store::embedded::EmbeddedStore;
 use crate::view::View;
@@ -19,10 +20,11 @@ use crate::view::View;
 pub(super) async fn start(
     args: &ServeArgs,
     store: &EmbeddedArgs,
-) -> Result<Started<EmbeddedStore>, ServeError> {
+) -> Result<Started<Measured<EmbeddedStore>>, ServeError> {
     let token = TokenFile::open(&args.token_file)?;
     let mut folder = Folder::new(&store.manifests);
-    let store = EmbeddedStore::open(&store.state)?;
+    let calls = StoreCalls::default();
+    let store = Measured::new(EmbeddedStore::open(&store.state)?, calls.clone());
     folder.apply_once(&store).await?;
     let broken = folder.broken();
 
@@ -34,8 +36,10 @@ pub(super) async fn start(
     parts.spawn(folder.watch(store.clone()));
     provisioned.await.map_err(|_| ServeError::Ended("controller"))?;
 
+    let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
-        attacher: Attacher::new(store.clone(), Arc::clone(&view)),
+        metrics: Metrics::new(&view, &calls, attacher.counters()),
+        attacher,
         store,
         view,
         token,

@@ -14,7 +14,9 @@ use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::{self, Cluster};
 use crate::http::{Readiness, Service, TokenFile};
+use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::provision::{Provisioner, Rules};
+use crate::store::Store;
 use crate::store::kubernetes::KubernetesStore;
 use crate::view::View;
 
@@ -23,25 +25,29 @@ pub(super) async fn start(
     args: &ServeArgs,
     kubernetes: &KubernetesArgs,
     stop: &Stop,
-) -> Result<Started<KubernetesStore>, ServeError> {
+) -> Result<Started<Measured<KubernetesStore>>, ServeError> {
     let config = config(kubernetes).await?;
     let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     tracing::info!(server = %config.cluster_url, %namespace, "the Kubernetes API is the store");
     let token = TokenFile::open(&args.token_file)?;
-    let store = KubernetesStore::new(config)?;
+    let cluster = KubernetesStore::new(config)?;
+    let calls = StoreCalls::default();
+    let store = Measured::new(cluster.clone(), calls.clone());
     let (view, followers) = View::follow(&store);
     let readiness = Arc::new(Readiness::default());
 
     let mut parts = JoinSet::new();
-    parts.spawn(cluster::kinds::explain(store.client(), Arc::clone(&view), Arc::clone(&readiness)));
+    parts.spawn(cluster::kinds::explain(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
-    let controllers = controllers(store.clone(), Arc::clone(&view));
+    let controllers = controllers(cluster, store.clone(), Arc::clone(&view));
     parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
 
     // Here the calls of nodes get TLS and tokens of their own.
+    let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
-        attacher: Attacher::new(store.clone(), Arc::clone(&view)),
+        metrics: Metrics::new(&view, &calls, attacher.counters()),
+        attacher,
         store,
         view,
         token,
@@ -53,10 +59,10 @@ pub(super) async fn start(
 }
 
 /// What one of all replicas does.
-fn controllers(store: KubernetesStore, view: Arc<View>) -> impl Fn() -> JoinSet<()> {
+fn controllers<S: Store>(cluster: KubernetesStore, store: S, view: Arc<View>) -> impl Fn() -> JoinSet<()> {
     move || {
         let mut controllers = JoinSet::new();
-        let around = Cluster::new(&store, &view, &mut controllers);
+        let around = Cluster::new(&cluster, &view, &mut controllers);
         let rules = Rules { sticky: false };
         let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), rules);
         controllers.spawn(provisioner.run(oneshot::channel().0));

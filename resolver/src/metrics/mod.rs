@@ -1,0 +1,127 @@
+//! Metrics in the OpenMetrics text format: what Prometheus reads from `/metrics`, and what docs/metrics.md lists.
+
+mod networks;
+mod requests;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+pub use requests::{Call, Requests};
+pub use store::{Measured, StoreCalls};
+
+use crate::attach;
+use crate::view::View;
+
+/// The media type of [`Metrics::text`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that is measured in this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    /// What nodes asked, and what came of it.
+    pub requests: Requests,
+}
+
+impl Metrics {
+    /// Gathers what the parts measure. What is known of Networks is read from the view at each scrape.
+    pub fn new(view: &Arc<View>, calls: &StoreCalls, attachments: &attach::Counters) -> Self {
+        let mut registry = Registry::with_prefix("knap");
+        let requests = Requests::default();
+        requests.register(&mut registry);
+        calls.register(&mut registry);
+        attachments.register(&mut registry);
+        registry.register_collector(Box::new(networks::Networks::new(Arc::clone(view))));
+        Self { registry: Mutex::new(registry), requests }
+    }
+
+    /// All of it, as of now.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string can't fail.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry.lock())?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::EmbeddedStore;
+    use crate::store::{ObjectName, Store};
+    use crate::testing::World;
+    use knap_api::Network;
+    use knap_protocol::ProblemKind;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn has(text: &str, line: &str) {
+        assert!(text.lines().any(|found| found == line), "no {line:?} in\n{text}");
+    }
+
+    #[tokio::test]
+    async fn networks_are_told_as_the_view_has_them() {
+        let world = World::new().await;
+        world
+            .class(
+                "c",
+                json!({"provider": "bridge", "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 29}]}),
+            )
+            .await;
+        world.ready_network("shop/blue", json!({"class": "c"})).await;
+        world.network("shop/none", json!({"class": "missing"})).await;
+        world.attach("c1", json!({"network": "shop/blue"})).await.unwrap();
+        let view = &world.replica.view;
+        while view.networks.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let metrics = Metrics::new(view, &StoreCalls::default(), world.replica.attacher.counters());
+        let text = metrics.text().unwrap();
+        has(&text, r#"knap_network_attachments{namespace="shop",network="blue",class="c"} 1"#);
+        has(&text, r#"knap_network_ready{namespace="shop",network="blue",class="c"} 1"#);
+        has(&text, r#"knap_network_ready{namespace="shop",network="none",class=""} 0"#);
+        has(&text, r#"knap_subnet_addresses{namespace="shop",network="blue",subnet="10.64.0.0/29"} 5"#);
+        has(&text, r#"knap_subnet_addresses_free{namespace="shop",network="blue",subnet="10.64.0.0/29"} 4"#);
+        has(&text, "knap_leases 1");
+        has(&text, "knap_attach_collisions_total 0");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn calls_of_the_store_are_counted_by_what_came_of_them() {
+        let calls = StoreCalls::default();
+        let store = Measured::new(EmbeddedStore::in_memory().unwrap(), calls.clone());
+        let name = ObjectName::namespaced("shop", "blue");
+        assert!(store.get::<Network>(&name).await.unwrap().is_none());
+        store.delete::<Network>(&name, &crate::store::Preconditions::default()).await.unwrap_err();
+        let mut registry = Registry::default();
+        calls.register(&mut registry);
+        let mut out = String::new();
+        text::encode(&mut out, &registry).unwrap();
+        has(&out, r#"store_request_duration_seconds_count{verb="get",kind="networks",outcome="ok"} 1"#);
+        has(
+            &out,
+            r#"store_request_duration_seconds_count{verb="delete",kind="networks",outcome="not_found"} 1"#,
+        );
+    }
+
+    #[test]
+    fn requests_are_told_by_their_problem() {
+        let requests = Requests::default();
+        requests.answered(Call::Attach, None, Duration::from_millis(3));
+        requests.answered(Call::Attach, Some(ProblemKind::Full), Duration::from_millis(3));
+        let mut registry = Registry::default();
+        requests.register(&mut registry);
+        let mut out = String::new();
+        text::encode(&mut out, &registry).unwrap();
+        has(&out, r#"request_duration_seconds_count{call="attach",outcome="ok"} 1"#);
+        has(&out, r#"request_duration_seconds_count{call="attach",outcome="full"} 1"#);
+    }
+}
