@@ -91,6 +91,7 @@ tier_netns() {
 
 tier_api() {
   local status=0
+  local -a skips=()
   tests/setup/kubernetes.sh 2>&1 >"$logs/api.assets" | tee "$logs/api.setup" >&2 || status=${PIPESTATUS[0]}
   if ((status == 3)); then
     record api 0 0 all 0 "skipped: $(tail -n 1 "$logs/api.setup" | sed 's/^error: //')"
@@ -99,8 +100,17 @@ tier_api() {
   ((status == 0)) || return "$status"
   KUBEBUILDER_ASSETS=$(<"$logs/api.assets")
   export KUBEBUILDER_ASSETS
+  status=0
+  KNAP_KUBECTL=$(tests/setup/kubectl.sh 2> >(tee "$logs/api.kubectl" >&2)) || status=$?
+  export KNAP_KUBECTL
+  if ((status == 3)); then
+    skips=(--skip kubectl)
+    echo "skipped: the tests named kubectl: $(tail -n 1 "$logs/api.kubectl" | sed 's/^error: //')" >"$logs/api.skipped"
+  elif ((status != 0)); then
+    return "$status"
+  fi
   build_programs
-  tests api cargo test --locked -p knap-tests --features api --test 'api_*' --no-fail-fast
+  tests api cargo test --locked -p knap-tests --features api --test 'api_*' --no-fail-fast -- "${skips[@]}"
 }
 
 need_rust

@@ -6,21 +6,15 @@
 # Kubernetes is built once from Debian's source package, in some minutes, into the cache. Exit status 3: this machine can't
 # have them, for the reason on the last line of standard error. Any other failure is one of this script or of the mirror.
 
-source "$(dirname "$0")/../../build/prerequisites.sh"
+source "$(dirname "$0")/debian.sh"
 
 version=1.20.2
 programs=(kube-apiserver kube-controller-manager)
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/knap/kubernetes-$version
 go_root=/usr/lib/go-1.19
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # Standard output is for the folder alone.
 exec 3>&1 1>&2
-
-cannot() {
-  printf '%serror:%s %s\n' "$red$bold" "$plain" "$*"
-  exit 3
-}
 
 # use_given - what KUBEBUILDER_ASSETS names.
 use_given() {
@@ -43,35 +37,6 @@ check_machine() {
   ((free >= 5)) || cannot "5 GB are needed for building Kubernetes in $(dirname "$folder"), and $free are free"
   [[ -x $go_root/bin/go ]] || ((EUID == 0)) ||
     cannot "building Kubernetes needs packages: run this as root, or apt-get install golang-1.19-go rsync jq dpkg-dev gcc libc6-dev"
-}
-
-# debian_apt ARGUMENT… - apt-get with lists of its own, so that neither the machine's sources nor its lists change.
-debian_apt() {
-  apt-get -qq -o APT::Sandbox::User=root -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/apt-cache" "$@"
-}
-
-# find_sources - the mirrors that this machine is configured for, with their source packages.
-find_sources() {
-  local signed=''
-  mkdir -p "$work/lists/partial" "$work/apt-cache/archives/partial"
-  [[ ! -e $keyring ]] || signed="[signed-by=$keyring] "
-  # Says nothing of repositories that were never read.
-  [[ -n $(debian_repositories) ]] || ((EUID != 0)) || apt-get -qq update
-  debian_repositories | sed -e "s|^|deb $signed|p" -e "s|^deb |deb-src |" >"$work/sources.list"
-  [[ -s $work/sources.list ]] || cannot "no mirror of Debian is configured on this machine, or its lists were never read: apt-get update"
-  debian_apt update || cannot "the mirror of Debian can't be reached: $(awk '{ print $(NF - 2) }' "$work/sources.list" | sort -u | xargs)"
-}
-
-debian_repositories() {
-  # shellcheck disable=SC2016
-  apt-get indextargets --format '$(ORIGIN)|$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-    sed -n 's/^Debian|//p' | sort -u
-}
-
-# unpack_package PACKAGE - its files under $work/<package>; nothing is installed, and no daemon started.
-unpack_package() {
-  (cd "$work" && debian_apt download "$1" && dpkg-deb -x "$1"_*.deb "$work/$1" && rm "$1"_*.deb)
 }
 
 unpack_kubernetes() {

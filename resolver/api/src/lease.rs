@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
     kind = "NetworkLease",
     shortname = "nwl",
     derive = "PartialEq",
+    printcolumn = r#"{"name": "Namespace", "type": "string", "jsonPath": ".spec.network.namespace"}"#,
     printcolumn = r#"{"name": "Network", "type": "string", "jsonPath": ".spec.network.name"}"#,
     printcolumn = r#"{"name": "Addresses", "type": "string", "jsonPath": ".spec.addresses"}"#,
     printcolumn = r#"{"name": "Node", "type": "string", "jsonPath": ".spec.holders[0].node"}"#,
@@ -22,17 +23,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct NetworkLeaseSpec {
     pub network: LeaseNetwork,
+    #[schemars(range(max = 16_777_215))]
     pub slot: u32,
     /// Each with the prefix length of its subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Absent where the parent's is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"))]
     pub mac: Option<String>,
     /// Keeps the lease without a holder until the claim's owner is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
     /// One; two only while a virtual machine migrates.
+    #[schemars(length(max = 2))]
     pub holders: Vec<Holder>,
 }
 

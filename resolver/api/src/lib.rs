@@ -7,17 +7,20 @@
 #![allow(missing_docs, reason = "kube's derive makes public items without documentation")]
 
 mod condition;
+mod definitions;
 mod lease;
 mod network;
 mod network_attachment_definition;
 mod network_class;
 mod reservation;
+mod schema;
 
 pub use condition::{Condition, ConditionStatus};
+pub use definitions::definitions;
 pub use lease::{Claim, Holder, HolderPod, LeaseNetwork, NetworkLease, NetworkLeaseSpec};
 pub use network::{
-    AddressPolicy, Dns, EligibleNodes, Features, IpFamily, Ipam, Network, NetworkSpec, NetworkStatus, Route,
-    Segment, SharedWith, StatusSubnet,
+    AddressPolicy, Dns, EligibleNodes, Features, IpFamily, Ipam, Network, NetworkSpec, NetworkStatus,
+    NetworkSummary, Route, Segment, SharedWith, StatusSubnet,
 };
 pub use network_attachment_definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 pub use network_class::{

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, schema};
 
 /// A network that pods and virtual machines can be attached to, asked for by its features.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,11 +22,13 @@ use crate::Condition;
     status = "NetworkStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name": "Class", "type": "string", "jsonPath": ".status.class"}"#,
-    printcolumn = r#"{"name": "Subnets", "type": "string", "jsonPath": ".status.subnets[*].cidr"}"#,
-    printcolumn = r#"{"name": "Attached", "type": "integer", "jsonPath": ".status.attachments"}"#,
-    printcolumn = r#"{"name": "Capacity", "type": "integer", "jsonPath": ".status.subnets[0].capacity"}"#,
-    printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.eligible"}"#,
+    printcolumn = r#"{"name": "Provider", "type": "string", "jsonPath": ".status.provider", "priority": 1}"#,
+    printcolumn = r#"{"name": "Subnets", "type": "string", "jsonPath": ".status.summary.subnets"}"#,
+    printcolumn = r#"{"name": "VLAN", "type": "integer", "jsonPath": ".status.segment.vlan", "priority": 1}"#,
+    printcolumn = r#"{"name": "Used", "type": "string", "jsonPath": ".status.summary.used"}"#,
+    printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.eligible", "priority": 1}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,17 +46,18 @@ pub struct NetworkSpec {
     pub requires: Option<Features>,
     /// Free strings, handed to the provider.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::hints")]
     pub hints: BTreeMap<String, String>,
     /// Subnets asked for, where the class allows it; otherwise they are carved from the class's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "schema::cidrs")]
     pub subnets: Vec<String>,
     /// Who gives out addresses.
     #[serde(default)]
     pub ipam: Ipam,
     /// Addresses, prefixes or ranges (`10.64.7.1-10.64.7.20`) that are never given out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(schema_with = "schema::ranges")]
     pub reserved: Vec<String>,
     /// Routes that every attachment gets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -85,6 +88,7 @@ pub struct Features {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<bool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::families")]
     pub ip_families: Vec<IpFamily>,
     /// At least this many bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,9 +126,11 @@ pub enum AddressPolicy {
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// A prefix, `172.16.0.0/12`.
+    #[schemars(schema_with = "schema::cidr")]
     pub destination: String,
     /// On-link where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_address")]
     pub gateway: Option<String>,
 }
 
@@ -132,10 +138,13 @@ pub struct Route {
 #[serde(deny_unknown_fields)]
 pub struct Dns {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::addresses")]
     pub nameservers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_domain")]
     pub domain: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::domains")]
     pub search: Vec<String>,
 }
 
@@ -144,6 +153,7 @@ pub struct Dns {
 pub struct SharedWith {
     /// Namespaces that may attach; empty selects all.
     #[serde(default)]
+    #[schemars(schema_with = "schema::selector")]
     pub namespace_selector: LabelSelector,
 }
 
@@ -169,8 +179,19 @@ pub struct NetworkStatus {
     pub network_attachment_definitions: Vec<String>,
     #[serde(default)]
     pub attachments: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<NetworkSummary>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// What columns show: a column can't put lists or two numbers together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkSummary {
+    /// `10.64.7.0/24,fd00:64:7::/64`.
+    pub subnets: String,
+    /// Attachments there are and can be, `34/253`; the first alone where there are no addresses.
+    pub used: String,
 }
 
 /// The broadcast domain that the Network got.

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Features;
+use crate::{Features, schema};
 
 /// Annotation that marks the class of Networks that name none: `"true"`.
 pub const DEFAULT_CLASS_ANNOTATION: &str = "knap.github.com/is-default-class";
@@ -38,22 +38,28 @@ pub struct NetworkClassSpec {
     pub fabric: Option<String>,
     /// The provider's own settings, validated by it.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "schema::any_object")]
     pub parameters: serde_json::Map<String, serde_json::Value>,
     /// What Networks of this class offer.
     #[serde(default)]
     pub features: Features,
     /// The interface to use, per node: first match wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub uplinks: Vec<Uplink>,
     /// Instead of uplinks: the device plugin's resource, one per class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub resource_name: Option<String>,
     /// VLANs or VNIs, of which each Network gets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<Segments>,
     /// Where Networks' subnets come from: one unit per family, from the first entry with room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub subnets: Vec<PoolSubnet>,
     /// Within what addresses must be unique.
     #[serde(default)]
@@ -75,8 +81,9 @@ pub struct NetworkClassSpec {
 pub struct Uplink {
     /// Nodes; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_selector")]
     pub node_selector: Option<LabelSelector>,
-    #[schemars(length(min = 1, max = 15))]
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[^/:\s]+$"))]
     pub interface: String,
 }
 
@@ -86,6 +93,7 @@ pub struct Uplink {
 pub struct Segments {
     /// `100-199` or `100`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::vlans")]
     pub vlans: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vxlan: Option<Vxlan>,
@@ -95,9 +103,11 @@ pub struct Segments {
 #[serde(deny_unknown_fields)]
 pub struct Vxlan {
     /// `10000-19999` or `10000`.
+    #[schemars(schema_with = "schema::vnis")]
     pub vnis: Vec<String>,
     /// UDP; 4789 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
 }
 
@@ -105,17 +115,21 @@ pub struct Vxlan {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolSubnet {
+    #[schemars(schema_with = "schema::cidr")]
     pub cidr: String,
     /// Size of one Network's unit.
+    #[schemars(range(min = 1, max = 128))]
     pub prefix_length: u8,
     /// Parts that are never carved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::ranges")]
     pub exclude: Vec<String>,
     /// Units are slices of one on-link subnet: addresses carry `cidr`'s prefix length and gateway.
     #[serde(default)]
     pub shared: bool,
     /// `First`, `None` or an address; the provider's default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(First|None|[0-9a-fA-F:.]{2,45})$"))]
     pub gateway: Option<String>,
 }
 
@@ -134,13 +148,10 @@ pub enum AddressScope {
 pub struct Access {
     /// Namespaces; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_selector")]
     pub namespace_selector: Option<LabelSelector>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks_per_namespace: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments_per_namespace: Option<u32>,
-}
-
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }

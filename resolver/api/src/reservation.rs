@@ -4,6 +4,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 /// A subnet, VLAN, VNI or MAC code that belongs to one Network, named after it: `vlan-dc-a-100`, `mac-1f2e`.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -25,6 +27,7 @@ pub struct ReservationSpec {
     pub network: ReservedFor,
     /// Of a subnet: the prefix, `10.64.7.0/24`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::optional_cidr")]
     pub cidr: Option<String>,
     /// Of a subnet: within what it must not overlap another.
     #[serde(default, skip_serializing_if = "Option::is_none")]

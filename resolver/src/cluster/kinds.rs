@@ -56,8 +56,8 @@ async fn look(client: &Client) -> Result<(), Trouble> {
         Err(error @ kube::Error::Api(_)) => return Err(Trouble::Refused(error)),
         Err(error) => return Err(Trouble::Silent(error.to_string())),
     };
-    let wanted = crate::command::crds::crds().map(|crd| crd.spec.names.plural);
-    let missing: BTreeSet<String> = wanted.into_iter().filter(|kind| !served.contains(kind)).collect();
+    let wanted = knap_api::definitions().into_iter().map(|definition| definition.spec.names.plural);
+    let missing: BTreeSet<String> = wanted.filter(|kind| !served.contains(kind)).collect();
     if missing.is_empty() { Ok(()) } else { Err(Trouble::NotDefined(missing)) }
 }
 

@@ -1,12 +1,10 @@
 //! `knap-resolver crds`: the CustomResourceDefinitions, as YAML for `kubectl apply -f -`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
-use kube::CustomResourceExt;
 
 /// All of Knap's kinds.
-pub fn crds() -> [CustomResourceDefinition; 4] {
-    [Network::crd(), NetworkClass::crd(), NetworkLease::crd(), Reservation::crd()]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    knap_api::definitions()
 }
 
 /// One YAML stream of all CRDs.

@@ -1,7 +1,7 @@
 //! Last step: what became of a Network, written into its status if that changed. Pure.
 
 use k8s_openapi::jiff::Timestamp;
-use knap_api::{Condition, ConditionStatus, Network, NetworkStatus, Segment, StatusSubnet};
+use knap_api::{Condition, ConditionStatus, Network, NetworkStatus, NetworkSummary, Segment, StatusSubnet};
 use knap_core::{Grant, Layout, Plan, Slot};
 
 use super::error::ProvisionError;
@@ -39,6 +39,7 @@ pub(super) fn status_of(
         status.mtu = provisioned.plan.mtu;
         status.subnets = subnets_of(&provisioned.grant.layout, slots);
         status.attachments = u64::try_from(slots.len()).unwrap_or(u64::MAX);
+        status.summary = Some(summary_of(&status.subnets, &provisioned.grant.layout, slots.len()));
         if let Some(published) = &provisioned.published {
             status.network_attachment_definitions.clone_from(&published.names);
         }
@@ -52,6 +53,9 @@ pub(super) fn status_of(
 pub(super) fn without_counts(status: &NetworkStatus) -> NetworkStatus {
     let mut status = status.clone();
     status.attachments = 0;
+    if let Some(summary) = &mut status.summary {
+        summary.used.clear();
+    }
     for subnet in &mut status.subnets {
         subnet.allocated = 0;
     }
@@ -78,6 +82,12 @@ fn subnets_of(layout: &Layout, slots: &[Slot]) -> Vec<StatusSubnet> {
         allocated: slots.iter().filter(|slot| subnet.slots().contains(&slot.get())).count() as u64,
     });
     subnets.collect()
+}
+
+fn summary_of(subnets: &[StatusSubnet], layout: &Layout, used: usize) -> NetworkSummary {
+    let cidrs: Vec<&str> = subnets.iter().map(|subnet| subnet.cidr.as_str()).collect();
+    let used = if subnets.is_empty() { used.to_string() } else { format!("{used}/{}", layout.capacity()) };
+    NetworkSummary { subnets: cidrs.join(","), used }
 }
 
 fn conditions_of(

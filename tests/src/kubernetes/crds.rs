@@ -1,18 +1,16 @@
 //! The definitions of Knap's kinds.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
-use kube::{Client, CustomResourceExt, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use crate::GENEROUS;
 
 /// Knap's.
 pub(super) async fn install(client: &Client) {
-    install_all(client, &[Network::crd(), NetworkClass::crd(), NetworkLease::crd(), Reservation::crd()])
-        .await;
+    install_all(client, &knap_api::definitions()).await;
 }
 
 /// That of Multus, as Multus ships it.

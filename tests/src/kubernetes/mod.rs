@@ -3,6 +3,7 @@
 mod crds;
 mod daemon;
 mod etcd;
+mod kubectl;
 mod objects;
 mod ports;
 mod replica;

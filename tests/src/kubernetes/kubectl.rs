@@ -1,0 +1,50 @@
+//! A real kubectl on a test's API.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::{ADMIN, KubernetesApi};
+
+/// What it printed.
+#[derive(Debug, Clone)]
+pub struct Printed {
+    /// Whether it succeeded.
+    pub success: bool,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl KubernetesApi {
+    /// Runs `kubectl` with these words and this standard input, as a user who may do everything.
+    ///
+    /// # Panics
+    /// With what to do, where there is no kubectl.
+    pub fn kubectl(&self, words: &str, input: &str) -> Printed {
+        let program =
+            std::env::var_os("KNAP_KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from);
+        let mut command = Command::new(&program);
+        command.arg("--kubeconfig").arg(self.kubeconfig(ADMIN)).args(words.split_whitespace());
+        // Its cache of what the server knows is the test's own.
+        command.env("HOME", self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| {
+            panic!("{}: {error}: export KNAP_KUBECTL=$(tests/setup/kubectl.sh)", program.display())
+        });
+        let mut stdin = child.stdin.take().expect("its standard input");
+        stdin.write_all(input.as_bytes()).expect("kubectl reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("kubectl ends");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Printed { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The same, which must succeed; what it printed.
+    pub fn kubectl_ok(&self, words: &str, input: &str) -> String {
+        let printed = self.kubectl(words, input);
+        assert!(printed.success, "kubectl {words}: {printed:?}");
+        printed.out
+    }
+}
