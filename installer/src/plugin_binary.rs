@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use crate::replace::{ReplaceError, rename_synced, replace};
 
 /// How long a plugin may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between looks at a program that runs, or can't be started yet.
+const STEP: Duration = Duration::from_millis(5);
 
 /// Why the binary is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -163,23 +165,37 @@ struct Said {
 
 /// Runs a plugin with nothing on stdin and one variable, and kills it when it takes too long.
 fn run(path: &Path, cni_command: Option<&str>) -> io::Result<Said> {
-    let mut child = Command::new(path)
-        .env_clear()
-        .envs(cni_command.map(|command| ("CNI_COMMAND", command)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
     let deadline = Instant::now() + PATIENCE;
+    let mut child = start(path, cni_command, deadline)?;
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer in 5 s"));
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(STEP);
     }
     Ok(Said { stdout: first_bytes(child.stdout.take())?, stderr: first_bytes(child.stderr.take())? })
+}
+
+/// A file that was written a moment ago may still be open for writing, in a process that was forked meanwhile and has
+/// not come to its exec: then it is tried again.
+fn start(path: &Path, cni_command: Option<&str>, deadline: Instant) -> io::Result<Child> {
+    loop {
+        let started = Command::new(path)
+            .env_clear()
+            .envs(cni_command.map(|command| ("CNI_COMMAND", command)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        match started {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                thread::sleep(STEP);
+            }
+            started => return started,
+        }
+    }
 }
 
 /// A plugin's answer is short; more is not read.
