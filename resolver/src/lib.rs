@@ -1,6 +1,7 @@
 //! Knap's operator and HTTP service: decides what each attachment gets, and remembers it.
 
 pub mod attach;
+mod causes;
 pub mod cli;
 mod cluster;
 pub mod command;

@@ -88,10 +88,21 @@ pub struct Host {
 impl Host {
     /// A machine whose resolver is not started.
     pub fn new() -> Self {
+        Self::on(Sandbox::new)
+    }
+
+    /// A machine on the test's own loopback, whose resolvers are those of a cluster.
+    pub fn in_cluster(access: &Value) -> Self {
+        let host = Self::on(Sandbox::outermost);
+        host.write_node_file(&json!({ "resolver": access }));
+        host
+    }
+
+    fn on(machine: impl FnOnce(&Path, &str) -> Sandbox) -> Self {
         require_root();
         let folder = fresh_folder();
         let path = folder.path();
-        let machine = Arc::new(Sandbox::new(&path.join("machine"), "host"));
+        let machine = Arc::new(machine(&path.join("machine"), "host"));
         let host = Self {
             resolver: Resolver::new(Arc::clone(&machine), &path.join("resolver")),
             delegates: Delegates::new(&path.join("cni")),

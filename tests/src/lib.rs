@@ -17,7 +17,7 @@ pub mod delegate;
 mod host;
 mod kernel;
 #[cfg(feature = "api")]
-mod kubernetes;
+pub mod kubernetes;
 mod ledger;
 mod plugin;
 mod real;

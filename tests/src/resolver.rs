@@ -257,7 +257,18 @@ pub(crate) fn request(
     token: Option<&str>,
     body: Option<&str>,
 ) -> Result<(u16, String), String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+    request_over(ureq::config::Config::builder(), method, url, token, body)
+}
+
+/// The same with some settings of the connection made.
+pub(crate) fn request_over(
+    connection: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
+    method: &str,
+    url: &str,
+    token: Option<&str>,
+    body: Option<&str>,
+) -> Result<(u16, String), String> {
+    let agent: ureq::Agent = connection
         .proxy(None)
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(20)))

@@ -27,21 +27,31 @@ pub fn require_root() {
 impl Sandbox {
     /// Makes a namespace at `folder/name`, as runtimes make theirs under /var/run/netns.
     pub fn new(folder: &Path, name: &str) -> Self {
+        let sandbox = Self::pin(folder, name, || unshare(CloneFlags::CLONE_NEWNET));
+        sandbox.ip(&["link", "set", "lo", "up"]);
+        sandbox
+    }
+
+    /// The namespace that the test itself runs in, under a path of its own. Links made in it outlive this value.
+    pub fn outermost(folder: &Path, name: &str) -> Self {
+        Self::pin(folder, name, || Ok(()))
+    }
+
+    /// Pins the namespace that a thread is in after this.
+    fn pin(folder: &Path, name: &str, enter: impl FnOnce() -> nix::Result<()> + Send) -> Self {
         require_root();
         std::fs::create_dir_all(folder).expect("a folder for network namespaces");
         let path = folder.join(name);
         File::create_new(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         std::thread::scope(|scope| {
             let pinned = scope.spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNET)?;
+                enter()?;
                 mount(Some("/proc/thread-self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             });
             let pinned = pinned.join().expect("the thread that makes the namespace");
             pinned.unwrap_or_else(|error| panic!("network namespace {}: {error}", path.display()));
         });
-        let sandbox = Self { path };
-        sandbox.ip(&["link", "set", "lo", "up"]);
-        sandbox
+        Self { path }
     }
 
     /// What CNI_NETNS says.

@@ -1,7 +1,7 @@
 //! What can go wrong with a call of the resolver, and what it may have left there.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use knap_protocol::{CniCode, NodeName, Problem};
 
@@ -46,6 +46,16 @@ pub enum Cause {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// Whoever answers there can't prove to be the resolver.
+    #[error("can't trust the resolver at {endpoint}: {reason}; {}", checked_against(ca_file.as_deref()))]
+    Untrusted {
+        /// Where.
+        endpoint: String,
+        /// What is wrong with its certificate.
+        reason: String,
+        /// The authorities that it was checked against.
+        ca_file: Option<PathBuf>,
     },
     /// No connection.
     #[error("can't reach the resolver at {endpoint}: {reason}; check that knap-resolver runs there")]
@@ -103,6 +113,15 @@ fn refusal(problem: &Problem) -> String {
     if problem.id.is_empty() { words } else { format!("{words} (decision {})", problem.id) }
 }
 
+fn checked_against(ca_file: Option<&Path>) -> String {
+    match ca_file {
+        Some(file) => {
+            format!("compare {} with the ConfigMap knap-ca in the resolver's namespace", file.display())
+        }
+        None => "name a file of its authorities as resolver.caFile in the node file".to_owned(),
+    }
+}
+
 impl Cause {
     /// The code that the caller acts on.
     pub fn code(&self) -> CniCode {
@@ -110,6 +129,7 @@ impl Cause {
             Self::Refused { problem } | Self::Credential { problem, .. } => problem.cni_code,
             Self::Token { .. }
             | Self::Authority { .. }
+            | Self::Untrusted { .. }
             | Self::Unreachable { .. }
             | Self::NoAnswer { .. }
             | Self::Garbage { .. } => CniCode::TRY_AGAIN,
@@ -119,7 +139,10 @@ impl Cause {
     /// What a call that failed so may have done.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Token { .. } | Self::Authority { .. } | Self::Unreachable { .. } => Outcome::Nothing,
+            Self::Token { .. }
+            | Self::Authority { .. }
+            | Self::Untrusted { .. }
+            | Self::Unreachable { .. } => Outcome::Nothing,
             Self::NoAnswer { .. } => Outcome::Pending,
             Self::Garbage { .. } => Outcome::Perhaps,
             Self::Refused { problem } | Self::Credential { problem, .. } => match problem.status {
@@ -134,7 +157,10 @@ impl Cause {
     pub(super) fn is_worth_another_endpoint(&self) -> bool {
         match self {
             Self::Token { .. } | Self::Authority { .. } => false,
-            Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Garbage { .. } => true,
+            Self::Untrusted { .. }
+            | Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::Garbage { .. } => true,
             Self::Refused { problem } | Self::Credential { problem, .. } => {
                 problem.status >= 500 && problem.status != 507
             }

@@ -70,7 +70,7 @@ pub(super) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
             builder.content_type("application/json").send(&request.body[..])
         }
     };
-    let mut response = answered.map_err(|error| without_answer(request.endpoint, &error))?;
+    let mut response = answered.map_err(|error| without_answer(request, &error))?;
     let status = response.status().as_u16();
     let body = response
         .body_mut()
@@ -182,8 +182,16 @@ fn bearer(access: &ResolverAccess) -> Result<String, Cause> {
 }
 
 /// Tells a connection that never came about from a request whose fate is unknown.
-fn without_answer(endpoint: &Endpoint, error: &ureq::Error) -> Cause {
+fn without_answer(request: &Request<'_>, error: &ureq::Error) -> Cause {
     use ureq::{Error, Timeout};
+    let endpoint = request.endpoint;
+    if let Some(rustls::Error::InvalidCertificate(reason)) = encryption(error) {
+        return Cause::Untrusted {
+            endpoint: endpoint.as_str().to_owned(),
+            reason: rustls::Error::InvalidCertificate(reason.clone()).to_string(),
+            ca_file: request.access.ca_file.clone(),
+        };
+    }
     let never_sent = match error {
         Error::HostNotFound
         | Error::ConnectionFailed
@@ -191,24 +199,32 @@ fn without_answer(endpoint: &Endpoint, error: &ureq::Error) -> Cause {
         | Error::Http(_)
         | Error::Tls(_)
         | Error::TlsRequired
-        | Error::Rustls(_)
         | Error::Pem(_)
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
-        Error::Io(error) => match error.kind() {
+        Error::Io(error) if error.get_ref().is_none() => matches!(
+            error.kind(),
             io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable => true,
-            // How rustls says that the handshake failed.
-            _ => error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>),
-        },
-        _ => false,
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable
+        ),
+        // Any other trouble of TLS may come after the request has been read.
+        error => matches!(encryption(error), Some(rustls::Error::PeerIncompatible(_))),
     };
     if never_sent {
         let reason = plain(error);
         Cause::Unreachable { endpoint: endpoint.as_str().to_owned(), reason }
     } else {
         no_answer(endpoint, error)
+    }
+}
+
+/// What TLS says, which it says through an I/O error.
+fn encryption(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use knap_protocol::{Attempt, NetworkName, NodeName, ProblemKind};
 
 use super::gate::Closed;
 use super::wishes::WishError;
+use crate::causes::with_causes;
 use crate::store::StoreError;
 
 /// Why an attachment, or its release, is refused.
@@ -112,7 +113,7 @@ pub enum Refusal {
     #[error("the attachment to Network {0} could not be made within the request's deadline: try again")]
     Deadline(NetworkName),
     /// The store did not do its part.
-    #[error("the resolver's store did not answer as it should: {}", chain(.0))]
+    #[error("the resolver's store did not answer as it should: {}", with_causes(.0.as_ref()))]
     Store(Arc<StoreError>),
     /// What the provider made can't be passed on.
     #[error("Network {network}: what its provider made can't be passed on: {reason}")]
@@ -153,18 +154,6 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))
     }
-}
-
-/// An error with its causes, since the problem document has one text only.
-fn chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Addresses as the middle of a message.

@@ -8,6 +8,7 @@ use clap::builder::EnumValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
+use rustls::pki_types::ServerName;
 
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -15,7 +16,7 @@ pub struct ServeArgs {
     /// Where objects live, with what that needs.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// Address to serve on, loopback only
+    /// Address to serve on; with the embedded store, which serves without TLS, loopback only
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
     /// File with the bearer token that every call needs; made with random content when missing
@@ -66,9 +67,14 @@ pub struct KubernetesArgs {
     /// How to reach the API server; without it, KUBECONFIG, ~/.kube/config, or in a pod its service account
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Where the resolver keeps what is its own: the leader's Lease; without it, the pod's or the kubeconfig's namespace
+    /// Where the resolver keeps what is its own, its Lease and its certificates; without it, the pod's or the kubeconfig's
+    /// namespace
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
+    /// DNS name or IP address by which nodes call this service; may be given again. Loopback and a single address to
+    /// listen on are known anyway
+    #[arg(long = "tls-name", id = "tls-name", value_name = "NAME", value_parser = tls_name)]
+    pub tls_names: Vec<String>,
     /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
@@ -85,7 +91,7 @@ pub enum LogFormat {
 
 /// Arguments of one store, which the other refuses.
 const EMBEDDED: [&str; 2] = ["manifests", "state"];
-const KUBERNETES: [&str; 3] = ["kubeconfig", "namespace", "drain"];
+const KUBERNETES: [&str; 4] = ["kubeconfig", "namespace", "tls-name", "drain"];
 
 impl Args for StoreArgs {
     fn augment_args(command: Command) -> Command {
@@ -110,9 +116,11 @@ impl FromArgMatches for StoreArgs {
         let kind =
             kind.ok_or_else(|| Error::raw(ErrorKind::MissingRequiredArgument, "--store is missing"))?;
         refuse_mixture(kind, matches)?;
-        refuse_exposure(matches)?;
         match kind {
-            StoreKind::Embedded => EmbeddedArgs::from_arg_matches(matches).map(Self::Embedded),
+            StoreKind::Embedded => {
+                refuse_exposure(matches)?;
+                EmbeddedArgs::from_arg_matches(matches).map(Self::Embedded)
+            }
             StoreKind::Kubernetes => KubernetesArgs::from_arg_matches(matches).map(Self::Kubernetes),
         }
     }
@@ -159,6 +167,14 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, as in 127.0.0.1:7350".to_owned())
 }
 
+/// As a certificate can carry it.
+fn tls_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("write a DNS name or an IP address, as in knap-resolver.knap-system.svc".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 0..=600) => Ok(Duration::from_secs(seconds)),
@@ -189,10 +205,13 @@ mod tests {
         let serve = parsed(EMBEDDED_LINE);
         let StoreArgs::Embedded(embedded) = serve.store else { panic!() };
         assert_eq!((embedded.manifests, serve.listen.port()), (PathBuf::from("m"), 1));
-        let serve = parsed(&format!("{KUBERNETES_LINE} --drain 7 --namespace knap-system"));
+        let line = KUBERNETES_LINE.replace("127.0.0.1", "0.0.0.0");
+        let serve =
+            parsed(&format!("{line} --drain 7 --namespace knap-system --tls-name knap.svc --tls-name ::1"));
         let StoreArgs::Kubernetes(kubernetes) = serve.store else { panic!() };
         assert_eq!(kubernetes.drain, Duration::from_secs(7));
         assert_eq!(kubernetes.namespace.as_deref(), Some("knap-system"));
+        assert_eq!(kubernetes.tls_names, ["knap.svc", "::1"]);
     }
 
     #[rstest]
@@ -203,6 +222,8 @@ mod tests {
     #[case::drain_on_a_host(&format!("{EMBEDDED_LINE} --drain 5"), "--drain belongs to --store kubernetes")]
     #[case::drain(&format!("{KUBERNETES_LINE} --drain 5s"), "a number of seconds")]
     #[case::exposed(&EMBEDDED_LINE.replace("127.0.0.1", "0.0.0.0"), "loopback only")]
+    #[case::no_name(&format!("{KUBERNETES_LINE} --tls-name https://knap"), "a DNS name or an IP address")]
+    #[case::name_on_a_host(&format!("{EMBEDDED_LINE} --tls-name knap"), "--tls-name belongs to --store kubernetes")]
     #[case::no_address(&EMBEDDED_LINE.replace("127.0.0.1:1", "localhost"), "127.0.0.1:7350")]
     fn what_makes_no_sense_is_refused(#[case] line: &str, #[case] hint: &str) {
         let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();

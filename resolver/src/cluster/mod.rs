@@ -1,5 +1,6 @@
 //! What lives only in a cluster.
 
+pub(crate) mod certificates;
 mod events;
 pub(crate) mod kinds;
 pub(crate) mod leader;

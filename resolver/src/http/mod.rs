@@ -6,25 +6,22 @@ mod extract;
 mod measured;
 mod problem;
 mod ready;
+mod serve;
 mod status;
 mod token_file;
 mod views;
 
-use std::future::Future;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt;
 use knap_protocol::{ProblemKind, path};
-use tokio::net::TcpListener;
 
 pub use ready::Readiness;
+pub use serve::serve;
 pub use token_file::{TokenFile, TokenFileError};
 
 use crate::attach::Attacher;
@@ -90,38 +87,6 @@ async fn unknown_path(uri: axum::http::Uri) -> Failure {
 async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Failure {
     let detail = format!("{} does not take {method}", uri.path());
     Failure::new(ProblemKind::BadRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
-}
-
-/// Serves until `shutdown`; then requests under way have `drain` to end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-    drain: Duration,
-) -> io::Result<()> {
-    // Answers are small and waited for.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "can't set TCP_NODELAY");
-        }
-    });
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        // The other end waits for this as long as it serves.
-        let _ = stopping.send(());
-    });
-    let serving = std::future::IntoFuture::into_future(serving);
-    tokio::select! {
-        served = serving => served,
-        () = async {
-            let _ = stopped.await;
-            tokio::time::sleep(drain).await;
-        } => {
-            tracing::warn!("some requests did not end in time; they are broken off");
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]

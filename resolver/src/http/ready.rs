@@ -20,6 +20,7 @@ use crate::view::View;
 pub struct Readiness {
     ending: AtomicBool,
     trouble: Mutex<Option<String>>,
+    without_certificate: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -33,6 +34,11 @@ impl Readiness {
         *self.trouble.lock() = trouble;
     }
 
+    /// Why there is no certificate that nodes trust, if there is none.
+    pub fn without_certificate(&self, reason: Option<String>) {
+        *self.without_certificate.lock() = reason;
+    }
+
     /// Why it is not ready, if it is not.
     fn unready(&self, view: &View) -> Option<String> {
         if self.ending.load(Ordering::Relaxed) {
@@ -40,7 +46,8 @@ impl Readiness {
         }
         let untold = view.untold();
         if untold.is_empty() {
-            return None;
+            let reason = self.without_certificate.lock().clone();
+            return reason.map(|reason| format!("no certificate that nodes trust: {reason}"));
         }
         let trouble = self.trouble.lock().clone();
         Some(trouble.unwrap_or_else(|| format!("still reading all {}", untold.join(", "))))

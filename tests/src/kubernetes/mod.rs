@@ -8,6 +8,7 @@ mod objects;
 mod ports;
 mod replica;
 mod server;
+pub mod trust;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -10,10 +10,11 @@ use knap_protocol::{AttachReply, StatusView};
 use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use ureq::tls::TlsConfig;
 
 use super::daemon::Daemon;
-use super::{ADMIN, KubernetesApi, ports};
-use crate::resolver::request;
+use super::{ADMIN, KubernetesApi, ports, trust};
+use crate::resolver::request_over;
 use crate::{GENEROUS, binaries};
 
 /// One `knap-resolver serve --store kubernetes`. It ends with this value.
@@ -22,6 +23,7 @@ pub struct Replica {
     port: u16,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    kubeconfig: PathBuf,
     token_file: PathBuf,
     log: PathBuf,
     daemon: Option<Daemon>,
@@ -56,14 +58,15 @@ impl KubernetesApi {
             .map(str::to_owned)
             .into();
         all.push(format!("--listen=127.0.0.1:{port}"));
-        all.push(format!("--kubeconfig={}", self.kubeconfig(ADMIN).display()));
+        let kubeconfig = self.kubeconfig(ADMIN);
+        all.push(format!("--kubeconfig={}", kubeconfig.display()));
         all.push(format!("--token-file={}", token_file.display()));
         if !arguments.iter().any(|argument| argument.starts_with("--drain")) {
             all.push("--drain=0".to_owned());
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let log = folder.join(format!("{number}.log"));
-        Replica { port, arguments: all, environment: Vec::new(), token_file, log, daemon: None }
+        Replica { port, arguments: all, environment: Vec::new(), kubeconfig, token_file, log, daemon: None }
     }
 
     /// A replica that is ready.
@@ -102,9 +105,9 @@ impl Replica {
         self.daemon = Some(Daemon::start_with(&program, &self.arguments, &environment, &self.log));
     }
 
-    /// `http://127.0.0.1:…`, the same over restarts.
+    /// `https://127.0.0.1:…`, the same over restarts.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     /// The file with the bearer token, the same for all replicas of one API.
@@ -126,17 +129,38 @@ impl Replica {
         path: &str,
         body: Option<Value>,
     ) -> Option<Reply> {
+        let trusted = trust::authorities(&self.kubeconfig).await?;
+        self.ask_over(trust::these(&trusted), token, method, path, body).await
+    }
+
+    async fn ask_over(
+        &self,
+        tls: TlsConfig,
+        token: Option<String>,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Option<Reply> {
         let (method, url) = (method.to_owned(), format!("{}{path}", self.endpoint()));
         let body = body.map(|body| body.to_string());
         let answer = tokio::task::spawn_blocking(move || {
-            request(&method, &url, token.as_deref(), body.as_deref()).ok()
+            let connection = ureq::config::Config::builder().tls_config(tls);
+            request_over(connection, &method, &url, token.as_deref(), body.as_deref()).ok()
         });
         answer.await.expect("no panic in a request").map(|(status, body)| Reply { status, body })
     }
 
-    /// `GET /readyz`: its text as the error where it is not ready.
+    /// How the plugin reaches it: the node file's `resolver`, with a file of the certificates that are trusted now.
+    pub async fn access(&self) -> Value {
+        let trusted = trust::authorities(&self.kubeconfig).await.expect("the ConfigMap knap-ca");
+        let file = self.token_file.with_file_name("ca.crt");
+        fs::write(&file, trusted).expect("a CA file");
+        json!({ "endpoints": [self.endpoint()], "caFile": file, "tokenFile": self.token_file })
+    }
+
+    /// `GET /readyz`: its text as the error where it is not ready. As the kubelet's probes do, it trusts anyone.
     pub async fn readyz(&self) -> Result<(), String> {
-        match self.ask("GET", "/readyz", None).await {
+        match self.ask_over(trust::anyone(), None, "GET", "/readyz", None).await {
             Some(Reply { status: 200, .. }) => Ok(()),
             Some(reply) => Err(reply.body),
             None => Err("no answer".to_owned()),

@@ -49,5 +49,5 @@ pub(super) async fn start(
     });
     // There is no other to hand over to.
     let (_, left) = oneshot::channel();
-    Ok(Started { service, parts, followers, left })
+    Ok(Started { service, parts, followers, tls: None, left })
 }

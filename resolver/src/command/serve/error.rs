@@ -52,6 +52,9 @@ pub enum ServeError {
     /// What the kubeconfig says can't be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No TLS.
+    #[error("can't prepare the service's certificate")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The address.
     #[error("can't listen on {address}: choose another port, or end what listens there")]
     Listen {

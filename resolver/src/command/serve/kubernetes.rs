@@ -1,5 +1,6 @@
 //! The service in a cluster: the Kubernetes API is the store, and any number of replicas serve.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::Config;
@@ -11,6 +12,7 @@ use super::stop::Stop;
 use super::{ServeError, Started};
 use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
+use crate::cluster::certificates::{Keeper, Served};
 use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::{self, Cluster};
 use crate::http::{Readiness, Service, TokenFile};
@@ -43,7 +45,12 @@ pub(super) async fn start(
     let controllers = controllers(cluster, store.clone(), Arc::clone(&view));
     parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
 
-    // Here the calls of nodes get TLS and tokens of their own.
+    let unprepared = |error| ServeError::Certificate(Box::new(error));
+    let served = Served::provisional().map_err(unprepared)?;
+    let tls = Some(served.config().map_err(unprepared)?);
+    let names = tls_names(args, kubernetes);
+    parts.spawn(Keeper::new(store.clone(), &namespace, names, served, Arc::clone(&readiness)).run());
+
     let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
         metrics: Metrics::new(&view, &calls, attacher.counters()),
@@ -55,7 +62,17 @@ pub(super) async fn start(
         store_name: "kubernetes",
         broken_manifests: Box::new(Vec::new),
     });
-    Ok(Started { service, parts, followers, left })
+    Ok(Started { service, parts, followers, tls, left })
+}
+
+/// What nodes know this service by: what was given, and loopback, where a test or a person on this machine asks.
+fn tls_names(args: &ServeArgs, kubernetes: &KubernetesArgs) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    if !args.listen.ip().is_unspecified() {
+        names.insert(args.listen.ip().to_string());
+    }
+    names.extend(kubernetes.tls_names.iter().cloned());
+    names
 }
 
 /// What one of all replicas does.

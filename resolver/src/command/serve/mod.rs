@@ -6,10 +6,11 @@ mod kubernetes;
 mod log;
 mod stop;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use rustls::ServerConfig;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -64,6 +65,8 @@ struct Started<S> {
     service: Arc<Service<S>>,
     parts: JoinSet<()>,
     followers: JoinSet<()>,
+    /// How connections are encrypted, where they are.
+    tls: Option<Arc<ServerConfig>>,
     /// Ends when what other replicas take over is theirs.
     left: oneshot::Receiver<()>,
 }
@@ -72,9 +75,9 @@ impl<S: Store> Started<S> {
     /// Answers requests until `stop`, and for `drain` after it.
     async fn serve(mut self, args: &ServeArgs, stop: Stop, drain: Duration) -> Result<(), ServeError> {
         let unusable = |source| ServeError::Listen { address: args.listen, source };
-        let listener = TcpListener::bind(args.listen).await.map_err(unusable)?;
+        let listener = TcpListener::bind(args.listen).map_err(unusable)?;
         tracing::info!(address = %listener.local_addr().map_err(unusable)?, "serving");
-        let (service, left) = (Arc::clone(&self.service), self.left);
+        let (service, tls, left) = (Arc::clone(&self.service), self.tls, self.left);
         self.parts.spawn(tidy(Arc::clone(&service)));
         let shutdown = {
             let service = Arc::clone(&service);
@@ -86,7 +89,7 @@ impl<S: Store> Started<S> {
             }
         };
         tokio::select! {
-            served = http::serve(listener, http::router(service), shutdown, FINISH) => {
+            served = http::serve(listener, tls, http::router(service), shutdown, FINISH) => {
                 served.map_err(ServeError::Serve)
             }
             Some(_) = self.parts.join_next() => Err(ServeError::Ended("controller or manifest folder")),

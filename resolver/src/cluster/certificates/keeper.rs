@@ -1,0 +1,177 @@
+//! Keeps the Secret, the ConfigMap and what is served in step.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+
+use super::issue::IssueError;
+use super::material::Material;
+use super::renew::renewed;
+use super::served::{Served, ServedError};
+use super::terms::Terms;
+use crate::causes::with_causes;
+use crate::http::Readiness;
+use crate::store::{ObjectName, Store, StoreError};
+
+/// The Secret with authorities, certificates and keys.
+const SECRET: &str = "knap-certificates";
+/// The ConfigMap with the certificates that nodes trust.
+const BUNDLE: &str = "knap-ca";
+/// Where both hold the certificates that nodes trust: the key that Kubernetes uses for such.
+const AUTHORITIES: &str = "ca.crt";
+/// Where the Secret holds everything.
+const MATERIAL: &str = "certificates.json";
+/// Between attempts while there is nothing to serve.
+const IMPATIENT: Duration = Duration::from_secs(1);
+
+/// Why a look was in vain.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "Secret {secret} does not hold what Knap wrote there: restore it, or delete it to begin with new certificates \
+         (nodes then need the new ConfigMap {BUNDLE})"
+    )]
+    Unreadable { secret: ObjectName, source: serde_json::Error },
+    #[error("Secret {secret} can't be served from: restore it, or delete it to begin with new certificates")]
+    Unusable { secret: ObjectName, source: ServedError },
+    #[error("can't make what Secret {secret} should hold")]
+    Issue { secret: ObjectName, source: IssueError },
+    #[error("can't write what Secret {secret} should hold")]
+    Write { secret: ObjectName, source: serde_json::Error },
+}
+
+/// Looks at the Secret now and then, and renews what runs out.
+pub(crate) struct Keeper<S> {
+    store: S,
+    secret: ObjectName,
+    bundle: ObjectName,
+    names: BTreeSet<String>,
+    terms: Terms,
+    served: Arc<Served>,
+    readiness: Arc<Readiness>,
+}
+
+impl<S: Store> Keeper<S> {
+    /// For the service known by these names, with its Secret in this namespace.
+    pub(crate) fn new(
+        store: S,
+        namespace: &str,
+        names: BTreeSet<String>,
+        served: Arc<Served>,
+        readiness: Arc<Readiness>,
+    ) -> Self {
+        let secret = ObjectName::namespaced(namespace, SECRET);
+        let bundle = ObjectName::namespaced(namespace, BUNDLE);
+        readiness.without_certificate(Some(format!("Secret {secret} has not been read yet")));
+        Self { store, secret, bundle, names, terms: Terms::of_this_build(), served, readiness }
+    }
+
+    /// Never ends.
+    pub(crate) async fn run(self) {
+        let mut shown = None;
+        let mut troubled = false;
+        loop {
+            match self.look(&mut shown).await {
+                Ok(()) => troubled = false,
+                Err(error) if troubled => tracing::debug!(%error, "still can't keep the certificates"),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(error, "can't keep the certificates; trying again");
+                    troubled = true;
+                    if shown.is_none() {
+                        self.readiness.without_certificate(Some(error));
+                    }
+                }
+            }
+            tokio::time::sleep(if shown.is_some() { self.terms.look } else { IMPATIENT }).await;
+        }
+    }
+
+    /// Serves and publishes what the Secret holds, after renewing it where that is due.
+    async fn look(&self, shown: &mut Option<Material>) -> Result<(), KeepError> {
+        let Some(material) = self.kept().await? else { return Ok(()) };
+        if shown.as_ref() != Some(&material) {
+            self.served.replace(&material.serving).map_err(|source| self.unusable(source))?;
+            let serving = &material.serving;
+            tracing::info!(secret = %self.secret, expires = %serving.term.expires, names = ?serving.names, "serving by a new certificate");
+            *shown = Some(material.clone());
+            self.readiness.without_certificate(None);
+        }
+        self.publish(&material).await
+    }
+
+    /// What the Secret holds; none if another replica was faster in writing it.
+    async fn kept(&self) -> Result<Option<Material>, KeepError> {
+        let secret = self.store.get::<Secret>(&self.secret).await?;
+        let current = secret.as_ref().map(|secret| self.read(secret)).transpose()?;
+        let due = renewed(current.as_ref(), &self.names, &self.terms, Timestamp::now());
+        let due = due.map_err(|source| KeepError::Issue { secret: self.secret.clone(), source })?;
+        let Some(next) = due else { return Ok(current) };
+        let is_new = secret.is_none();
+        let secret = self.written(secret, &next)?;
+        let written =
+            if is_new { self.store.create(&secret).await } else { self.store.update(&secret).await };
+        match written {
+            Ok(_) => Ok(Some(next)),
+            Err(
+                StoreError::AlreadyExists { .. } | StoreError::Changed { .. } | StoreError::NotFound { .. },
+            ) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self, secret: &Secret) -> Result<Material, KeepError> {
+        let held = secret.data.as_ref().and_then(|data| data.get(MATERIAL)).map(|held| held.0.as_slice());
+        serde_json::from_slice(held.unwrap_or_default())
+            .map_err(|source| KeepError::Unreadable { secret: self.secret.clone(), source })
+    }
+
+    fn written(&self, secret: Option<Secret>, material: &Material) -> Result<Secret, KeepError> {
+        let text = serde_json::to_vec_pretty(material)
+            .map_err(|source| KeepError::Write { secret: self.secret.clone(), source })?;
+        let mut secret =
+            secret.unwrap_or_else(|| Secret { metadata: named(&self.secret), ..Secret::default() });
+        let data = secret.data.get_or_insert_default();
+        data.insert(MATERIAL.to_owned(), ByteString(text));
+        data.insert(AUTHORITIES.to_owned(), ByteString(material.bundle().into_bytes()));
+        Ok(secret)
+    }
+
+    /// Lets the ConfigMap hold the certificates that nodes trust.
+    async fn publish(&self, material: &Material) -> Result<(), KeepError> {
+        let bundle = material.bundle();
+        let published = self.store.get::<ConfigMap>(&self.bundle).await?;
+        let held = published.as_ref().and_then(|map| map.data.as_ref()?.get(AUTHORITIES));
+        if held == Some(&bundle) {
+            return Ok(());
+        }
+        let is_new = published.is_none();
+        let mut map =
+            published.unwrap_or_else(|| ConfigMap { metadata: named(&self.bundle), ..ConfigMap::default() });
+        map.data.get_or_insert_default().insert(AUTHORITIES.to_owned(), bundle);
+        let written = if is_new { self.store.create(&map).await } else { self.store.update(&map).await };
+        match written {
+            Ok(_) => Ok(()),
+            // Another replica was faster; the next look sees what it wrote.
+            Err(
+                StoreError::AlreadyExists { .. } | StoreError::Changed { .. } | StoreError::NotFound { .. },
+            ) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn unusable(&self, source: ServedError) -> KeepError {
+        KeepError::Unusable { secret: self.secret.clone(), source }
+    }
+}
+
+fn named(name: &ObjectName) -> ObjectMeta {
+    ObjectMeta { name: Some(name.name.clone()), namespace: name.namespace.clone(), ..ObjectMeta::default() }
+}
