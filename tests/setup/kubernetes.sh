@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# kubernetes.sh - prints the folder that holds etcd, kube-apiserver and kube-controller-manager, and makes it first where
-# there is none.
+# kubernetes.sh - prints the folder that holds etcd and the programs of Kubernetes, and makes it first where there is none.
 #
 # KUBEBUILDER_ASSETS, the convention of envtest, names a folder to use as it is. Otherwise etcd comes from Debian's package, and
 # Kubernetes is built once from Debian's source package, in some minutes, into the cache. Exit status 3: this machine can't
@@ -9,7 +8,7 @@
 source "$(dirname "$0")/debian.sh"
 
 version=1.20.2
-programs=(kube-apiserver kube-controller-manager)
+programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy)
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/knap/kubernetes-$version
 go_root=/usr/lib/go-1.19
 

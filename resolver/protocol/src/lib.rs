@@ -4,7 +4,9 @@
 //! version of the path (`/v2/…`), never a new field.
 
 mod attachment;
+mod credentials;
 mod host_link;
+mod inventory;
 mod name;
 mod node_file;
 pub mod path;
@@ -13,7 +15,9 @@ mod reconcile;
 mod view;
 
 pub use attachment::{AttachReply, AttachRequest, JsonObject, PodRef};
+pub use credentials::{AUDIENCE, NodeCredentials};
 pub use host_link::{HostLink, HostLinkKind};
+pub use inventory::{DelegatePlugin, Inventory, NodeInterface, NodeProblem, SriovCapability};
 pub use name::{Attempt, BootId, ContainerId, InterfaceName, InvalidName, NetworkName, NodeName};
 pub use node_file::{Log, NodeFile, ResolverAccess};
 pub use problem::{CniCode, Problem, ProblemKind};

@@ -26,6 +26,16 @@ pub fn reconcile(node: &NodeName) -> String {
     format!("/v1/nodes/{node}/attachments:reconcile")
 }
 
+/// `PUT` of what the node has.
+pub fn inventory(node: &NodeName) -> String {
+    format!("/v1/nodes/{node}/inventory")
+}
+
+/// `POST` by the node's agent, for the token of all other calls.
+pub fn credentials(node: &NodeName) -> String {
+    format!("/v1/nodes/{node}/credentials")
+}
+
 /// Percent-encodes all but the unreserved characters of RFC 3986.
 fn escape(text: &str) -> String {
     text.bytes()
