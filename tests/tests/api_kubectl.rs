@@ -84,12 +84,16 @@ async fn kubectl_shows_what_a_person_wants_to_know() {
         "apiVersion": "knap.github.com/v1alpha1", "kind": "Network", "metadata": {"name": "six", "namespace": "shop"},
         "spec": {"class": "dual"}
     });
+    let planned = api.plan(&six.to_string());
+    assert!(planned.contains("subnet    10.64.0.0/24") && planned.contains("fd00:64::/64"), "{planned}");
     api.kubectl_ok("apply -f -", &six.to_string());
     api.kubectl_ok("wait -n shop --for=condition=Ready nw/six --timeout=30s", "");
     let printed = api.kubectl_ok("get nw six -n shop", "");
     assert_eq!(table(&printed)[0][2], "10.64.0.0/24,fd00:64::/64", "{printed}");
     let classes = api.kubectl_ok("get nwc", "");
     assert!(classes.contains("dual") && classes.contains("bridge"), "{classes}");
+    let planned = api.plan(&six.to_string().replace("\"six\"", "\"seven\""));
+    assert!(planned.contains("subnet    10.64.1.0/24"), "six has the first: {planned}");
     println!("{printed}{classes}{leases}{reservations}{described}");
 
     api.kubectl_ok("delete nw --all -n shop --timeout=30s", "");

@@ -37,8 +37,12 @@ pub struct PlanArgs {
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Manifest folder that the files would join or change
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     pub manifests: Option<PathBuf>,
+    /// How to reach the cluster that the files would join or change; without it and without a folder, the kubeconfig
+    /// that kubectl would use, where there is one
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// Node whose delegate configurations are shown
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::{ADMIN, KubernetesApi};
+use crate::binaries;
 
 /// What it printed.
 #[derive(Debug, Clone)]
@@ -25,20 +26,25 @@ impl KubernetesApi {
     pub fn kubectl(&self, words: &str, input: &str) -> Printed {
         let program =
             std::env::var_os("KNAP_KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from);
+        assert!(
+            !program.is_absolute() || program.is_file(),
+            "{} is missing: export KNAP_KUBECTL=$(tests/setup/kubectl.sh)",
+            program.display()
+        );
         let mut command = Command::new(&program);
         command.arg("--kubeconfig").arg(self.kubeconfig(ADMIN)).args(words.split_whitespace());
         // Its cache of what the server knows is the test's own.
         command.env("HOME", self.folder.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("{}: {error}: export KNAP_KUBECTL=$(tests/setup/kubectl.sh)", program.display())
-        });
-        let mut stdin = child.stdin.take().expect("its standard input");
-        stdin.write_all(input.as_bytes()).expect("kubectl reads");
-        drop(stdin);
-        let output = child.wait_with_output().expect("kubectl ends");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Printed { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+        printed(command, input)
+    }
+
+    /// What `knap-resolver plan` prints of these objects, by the kubeconfig that kubectl would use.
+    pub fn plan(&self, objects: &str) -> String {
+        let mut command = Command::new(binaries::knap_resolver());
+        command.args(["plan", "-f", "-"]).env("KUBECONFIG", self.kubeconfig(ADMIN));
+        let printed = printed(command, objects);
+        assert!(printed.success, "{printed:?}");
+        printed.out
     }
 
     /// The same, which must succeed; what it printed.
@@ -47,4 +53,15 @@ impl KubernetesApi {
         assert!(printed.success, "kubectl {words}: {printed:?}");
         printed.out
     }
+}
+
+fn printed(mut command: Command, input: &str) -> Printed {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("its standard input");
+    stdin.write_all(input.as_bytes()).expect("a program that reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("a program that ends");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Printed { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -4,20 +4,24 @@
 //! Networks provisions them there. So what is planned is what `serve` does with these objects, given the same start.
 
 mod example;
+mod found;
+mod replica;
 mod report;
 #[cfg(test)]
 mod tests;
 mod world;
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{OutputFormat, PlanArgs};
+use crate::cluster::connect::{self, ConfigError};
 use crate::manifests::{Contents, FolderError, Manifest, ManifestError, parse};
 use crate::store::StoreError;
 use crate::store::embedded::OpenError;
+use crate::store::kubernetes::{ConnectError, KubernetesStore};
 
+use self::found::Found;
 use self::report::Report;
 use self::world::World;
 
@@ -66,6 +70,24 @@ pub enum PlanError {
     /// The store in memory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// How to reach the cluster is not known.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What the kubeconfig says can't be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// What is there already can't be read.
+    #[error("can't read what {server} has; to plan without a cluster, name a folder by --manifests")]
+    Cluster {
+        /// The API server's URL.
+        server: String,
+        /// The cause.
+        #[source]
+        source: StoreError,
+    },
+    /// The controller is gone.
+    #[error("the controller ended before it had looked at anything")]
+    Ended,
     /// The controller did not come to an end with a Network.
     #[error("Network {0} was not decided within a minute")]
     Undecided(String),
@@ -96,14 +118,8 @@ pub fn run(args: &PlanArgs) -> Result<Planned, PlanError> {
         let files: Vec<_> = args.files.iter().map(|file| file.display().to_string()).collect();
         return Err(PlanError::Nothing { files: files.join(", ") });
     }
-    let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
-    let context = match &args.manifests {
-        Some(folder) => Contents::read(folder, &files)?,
-        None => Contents::default(),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let report =
-        runtime.map_err(PlanError::Runtime)?.block_on(plan(subjects, context, args.node.as_deref()))?;
+    let report = runtime.map_err(PlanError::Runtime)?.block_on(plan(subjects, args))?;
     let text = match args.output {
         OutputFormat::Text => report.to_string(),
         OutputFormat::Json => serde_json::to_string_pretty(&report)?,
@@ -111,13 +127,33 @@ pub fn run(args: &PlanArgs) -> Result<Planned, PlanError> {
     Ok(Planned { text, refused: report.refused() })
 }
 
-async fn plan(subjects: Subjects, context: Contents, node: Option<&str>) -> Result<Report, PlanError> {
-    let changed: BTreeSet<_> = subjects.manifests.iter().map(|(_, manifest)| key(manifest)).collect();
-    let others = context.manifests.into_iter().map(|(_, manifest)| manifest);
-    let others: Vec<_> = others.filter(|manifest| !changed.contains(&key(manifest))).collect();
+async fn plan(subjects: Subjects, args: &PlanArgs) -> Result<Report, PlanError> {
     let subjects: Vec<_> = subjects.manifests.into_iter().map(|(_, manifest)| manifest).collect();
-    let world = World::of(&others, &subjects).await?;
-    world.report(&subjects, context.broken, node).await
+    let (found, broken) = match &args.manifests {
+        Some(folder) => {
+            let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+            let mut contents = Contents::read(folder, &files)?;
+            let broken = std::mem::take(&mut contents.broken);
+            (Found::in_folder(contents), broken)
+        }
+        None => (in_cluster(args.kubeconfig.as_deref(), &subjects).await?, Vec::new()),
+    };
+    let world = World::of(found, &subjects).await?;
+    world.report(&subjects, broken, args.node.as_deref()).await
+}
+
+/// What the cluster has that is meant; nothing where none is.
+async fn in_cluster(kubeconfig: Option<&Path>, subjects: &[Manifest]) -> Result<Found, PlanError> {
+    let config = match kubeconfig {
+        Some(file) => Some(connect::given(file).await?),
+        None => connect::current().await?,
+    };
+    let Some(config) = config else { return Ok(Found::default()) };
+    let server = config.cluster_url.to_string();
+    let store = KubernetesStore::new(config)?;
+    let changed = subjects.iter().filter(|manifest| matches!(manifest, Manifest::Network(_)));
+    let changed = changed.map(Manifest::name).collect();
+    Found::in_store(&store, &changed).await.map_err(|source| PlanError::Cluster { server, source })
 }
 
 fn key(manifest: &Manifest) -> (&'static str, crate::store::ObjectName) {

@@ -13,11 +13,13 @@ use tokio::time::timeout;
 
 use super::PlanError;
 use super::example::Example;
+use super::found::Found;
+use super::replica;
 use super::report::{ClassPlan, NetworkPlan, Report};
 use crate::manifests::{BrokenManifest, Manifest};
-use crate::provision::{Provisioner, READY, Rules, built_in_by_name, condition};
+use crate::provision::{Provisioner, Rules, built_in_by_name, is_decided};
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{Labels, ObjectName, Store};
+use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::translate;
 use crate::view::View;
 
@@ -35,11 +37,12 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Provisions the others first, since they were there first, then the subjects in their order.
-    pub(super) async fn of(others: &[Manifest], subjects: &[Manifest]) -> Result<Self, PlanError> {
+    /// Provisions what was found first, since it was there first, then the subjects in their order.
+    pub(super) async fn of(mut found: Found, subjects: &[Manifest]) -> Result<Self, PlanError> {
+        found.without(subjects);
         let store = EmbeddedStore::in_memory()?;
-        let all = || others.iter().chain(subjects);
-        for manifest in all() {
+        replica::copy(&store, &found).await?;
+        for manifest in subjects {
             match manifest {
                 Manifest::Namespace(object) => drop(store.create(object.as_ref()).await?),
                 Manifest::Node(object) => drop(store.create(object.as_ref()).await?),
@@ -48,19 +51,45 @@ impl World {
             }
         }
         let (view, mut tasks) = View::follow(&store);
-        let (first_pass, _) = oneshot::channel();
+        let (first_pass, looked) = oneshot::channel();
         // As `serve` does it: without Kubernetes there is nobody to keep an address for.
         let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
         tasks.spawn(provisioner.run(first_pass));
-        view.current().await;
+        // What was decided before is looked at before anything new comes.
+        looked.await.map_err(|_| PlanError::Ended)?;
         let world = Self { store, view, _tasks: tasks };
-        for manifest in all() {
+        for network in found.networks.iter().filter(|network| network.status.is_none()) {
+            world.put(network).await?;
+        }
+        for manifest in subjects {
             if let Manifest::Network(network) = manifest {
-                world.store.create(network.as_ref()).await?;
-                world.decided(&ObjectName::of(network.as_ref())).await?;
+                world.put(network).await?;
             }
         }
         Ok(world)
+    }
+
+    /// Makes a Network, or changes the one of its name, and waits for the decision.
+    async fn put(&self, network: &Network) -> Result<(), PlanError> {
+        let name = ObjectName::of(network);
+        match self.store.create(network).await {
+            Ok(_) => {}
+            Err(StoreError::AlreadyExists { .. }) => self.change(&name, network).await?,
+            Err(error) => return Err(error.into()),
+        }
+        self.decided(&name).await
+    }
+
+    async fn change(&self, name: &ObjectName, wanted: &Network) -> Result<(), PlanError> {
+        loop {
+            let Some(mut network) = self.store.get::<Network>(name).await? else { return Ok(()) };
+            network.spec = wanted.spec.clone();
+            match self.store.update(&network).await {
+                // The controller has written its status in between.
+                Err(StoreError::Changed { .. }) => {}
+                updated => return Ok(updated.map(drop)?),
+            }
+        }
     }
 
     /// Waits until the controller has said what becomes of a Network.
@@ -68,7 +97,7 @@ impl World {
         let decided = async {
             loop {
                 let network = self.store.get::<Network>(name).await?;
-                if network.is_none_or(|network| condition(&network, READY).is_some()) {
+                if network.is_none_or(|network| is_decided(&network)) {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK).await;

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use tracing_subscriber::filter::ParseError;
 
+use crate::cluster::connect::ConfigError;
 use crate::http::TokenFileError;
 use crate::manifests::FolderError;
 use crate::store::embedded::OpenError;
@@ -35,20 +35,9 @@ pub enum ServeError {
     /// The folder of manifests.
     #[error(transparent)]
     Manifests(#[from] FolderError),
-    /// The file named by `--kubeconfig`.
-    #[error("can't use the kubeconfig {file}")]
-    Kubeconfig {
-        /// As given.
-        file: PathBuf,
-        /// The cause.
-        #[source]
-        source: Box<kube::config::KubeconfigError>,
-    },
-    /// Neither a kubeconfig nor a pod's service account.
-    #[error(
-        "can't find out how to reach the Kubernetes API: name a kubeconfig by --kubeconfig, or run in a pod"
-    )]
-    NoCluster(#[source] Box<kube::config::InferConfigError>),
+    /// How to reach the API server is not known.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// What the kubeconfig says can't be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -14,7 +12,7 @@ use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::certificates::{Keeper, Served};
 use crate::cluster::leader::{Candidate, Timing};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, connect};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::provision::{Provisioner, Rules};
@@ -28,7 +26,7 @@ pub(super) async fn start(
     kubernetes: &KubernetesArgs,
     stop: &Stop,
 ) -> Result<Started<Measured<KubernetesStore>>, ServeError> {
-    let config = config(kubernetes).await?;
+    let config = connect::given_or_inferred(kubernetes.kubeconfig.as_deref()).await?;
     let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     tracing::info!(server = %config.cluster_url, %namespace, "the Kubernetes API is the store");
     let token = TokenFile::open(&args.token_file)?;
@@ -85,13 +83,4 @@ fn controllers<S: Store>(cluster: KubernetesStore, store: S, view: Arc<View>) ->
         controllers.spawn(provisioner.run(oneshot::channel().0));
         controllers
     }
-}
-
-async fn config(args: &KubernetesArgs) -> Result<Config, ServeError> {
-    let Some(file) = &args.kubeconfig else {
-        return Config::infer().await.map_err(|error| ServeError::NoCluster(Box::new(error)));
-    };
-    let unusable = |source| ServeError::Kubeconfig { file: file.clone(), source: Box::new(source) };
-    let kubeconfig = Kubeconfig::read_from(file).map_err(unusable)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)
 }

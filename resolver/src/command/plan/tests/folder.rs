@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Planned, run};
+use super::super::{Planned, run};
 use crate::cli::{OutputFormat, PlanArgs};
 
 const CLASSES: &str = r#"
@@ -46,6 +46,7 @@ impl Folder {
         let args = PlanArgs {
             files: vec![self.file(file)],
             manifests: Some(self.0.path().to_owned()),
+            kubeconfig: None,
             node: None,
             output,
         };

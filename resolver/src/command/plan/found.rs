@@ -1,0 +1,77 @@
+//! What is there already, as far as a plan depends on it: the manifests of a folder, or the objects of a cluster.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use knap_api::{NETWORK_UID_LABEL, Network, NetworkClass, NetworkLease, Reservation};
+use kube::ResourceExt;
+
+use crate::manifests::{Contents, Manifest};
+use crate::store::{Labels, ObjectName, Store, StoreError};
+
+/// What is there already.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) namespaces: Vec<Namespace>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) classes: Vec<NetworkClass>,
+    /// The eldest first: it was decided before the others.
+    pub(super) networks: Vec<Network>,
+    /// All of them, since what one Network has no other gets.
+    pub(super) reservations: Vec<Reservation>,
+    /// Of the Networks that are to be changed: attachments forbid some changes.
+    pub(super) leases: Vec<NetworkLease>,
+}
+
+impl Found {
+    /// What a folder says; nothing of it was ever decided.
+    pub(super) fn in_folder(contents: Contents) -> Self {
+        let mut found = Self::default();
+        for (_, manifest) in contents.manifests {
+            match manifest {
+                Manifest::Namespace(object) => found.namespaces.push(*object),
+                Manifest::Node(object) => found.nodes.push(*object),
+                Manifest::NetworkClass(object) => found.classes.push(*object),
+                Manifest::Network(object) => found.networks.push(*object),
+            }
+        }
+        found
+    }
+
+    /// What a cluster has, with all that was decided there.
+    pub(super) async fn in_store<S: Store>(
+        store: &S,
+        changed: &BTreeSet<ObjectName>,
+    ) -> Result<Self, StoreError> {
+        let all = Labels::new();
+        let mut networks = store.list::<Network>(&all).await?;
+        networks.sort_by_key(|network| {
+            let created = network.creation_timestamp().map(|created| created.0);
+            (created, network.uid())
+        });
+        let mut leases = Vec::new();
+        for network in networks.iter().filter(|network| changed.contains(&ObjectName::of(*network))) {
+            let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), network.uid())]);
+            leases.extend(store.list::<NetworkLease>(&labels).await?);
+        }
+        Ok(Self {
+            namespaces: store.list(&all).await?,
+            nodes: store.list(&all).await?,
+            classes: store.list(&all).await?,
+            reservations: store.list(&all).await?,
+            networks,
+            leases,
+        })
+    }
+
+    /// Leaves out what these manifests replace; Networks that were decided are changed instead.
+    pub(super) fn without(&mut self, manifests: &[Manifest]) {
+        let replaced: BTreeSet<_> =
+            manifests.iter().map(|manifest| (manifest.kind(), manifest.name())).collect();
+        let stays = |kind, name| !replaced.contains(&(kind, name));
+        self.namespaces.retain(|object| stays("Namespace", ObjectName::of(object)));
+        self.nodes.retain(|object| stays("Node", ObjectName::of(object)));
+        self.classes.retain(|object| stays("NetworkClass", ObjectName::of(object)));
+        self.networks.retain(|object| object.status.is_some() || stays("Network", ObjectName::of(object)));
+    }
+}
