@@ -1,5 +1,6 @@
 //! The CNI codes of the modules that know nothing of CNI errors.
 
+use knap_client::ResolverError;
 use knap_protocol::CniCode;
 
 use crate::boot::BootError;
@@ -24,6 +25,12 @@ impl From<NetnsError> for Failure {
 impl From<BootError> for Failure {
     fn from(error: BootError) -> Self {
         Self::new(CniCode::IO, error.to_string())
+    }
+}
+
+impl From<ResolverError> for Failure {
+    fn from(error: ResolverError) -> Self {
+        Self::new(error.cause.code(), error.to_string())
     }
 }
 

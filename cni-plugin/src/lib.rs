@@ -23,7 +23,6 @@ mod netlink;
 pub mod netns;
 pub mod node_file;
 pub mod release;
-pub mod resolver;
 pub mod salvage;
 pub mod session;
 pub mod teardown;

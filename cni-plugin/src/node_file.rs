@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use knap_client::{Endpoint, EndpointError};
 use knap_protocol::{CniCode, NodeFile};
 
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::resolver::{Endpoint, EndpointError};
 
 /// Where the installer writes it.
 pub const DEFAULT_PATH: &str = "/etc/cni/net.d/knap.d/node.json";

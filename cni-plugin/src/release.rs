@@ -2,10 +2,11 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use knap_client::ResolverError;
+
 use crate::failure::Failure;
 use crate::fault;
 use crate::ledger::Tombstone;
-use crate::resolver::ResolverError;
 use crate::session::Session;
 
 /// Whether a tombstone has served.

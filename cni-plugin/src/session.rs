@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use knap_client::Resolver;
 use knap_protocol::{AttachmentKey, BootId, NodeFile};
 
 use crate::boot;
@@ -10,7 +11,6 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::host_link::HostLinks;
 use crate::ledger::{Entry, Ledger, LockedAttachment};
-use crate::resolver::Resolver;
 use crate::{logging, node_file};
 
 /// How long a delegate may take at DEL.
@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
             environment: process.environment,
             ledger: Ledger::open(&node.state_dir)?,
             links: HostLinks::new(&node.state_dir),
-            resolver: Resolver::new(&node, endpoints),
+            resolver: Resolver::new(&node.node, &node.resolver, endpoints),
             started: process.started,
             exec: process.exec,
             node,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use knap_client::{Outcome, ResolverError};
 use knap_protocol::{AttachReply, AttachRequest, CniCode, JsonObject, LedgerState};
 use serde_json::Value;
 
@@ -12,7 +13,6 @@ use crate::failure::Failure;
 use crate::fault;
 use crate::ledger::{Durability, Entry, LockedAttachment, Tombstone};
 use crate::release;
-use crate::resolver::{Outcome, ResolverError};
 use crate::session::{DEL_PATIENCE, RELEASE_PATIENCE, Session};
 use crate::teardown::{Scope, tear_down};
 use crate::version::CniVersion;

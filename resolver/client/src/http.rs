@@ -10,12 +10,12 @@ use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::address::AddressFirst;
-use super::{Cause, Endpoint};
+use crate::address::AddressFirst;
+use crate::{Cause, Endpoint};
 
 /// The methods that the protocol uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     Get,
     Put,
     Post,
@@ -24,15 +24,15 @@ pub(super) enum Method {
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) path: &'a str,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) path: &'a str,
+    pub(crate) body: Vec<u8>,
     /// For all of it, from the connection to the answer's last byte.
-    pub(super) timeout: Duration,
-    pub(super) node: &'a NodeName,
-    pub(super) access: &'a ResolverAccess,
+    pub(crate) timeout: Duration,
+    pub(crate) node: &'a NodeName,
+    pub(crate) access: &'a ResolverAccess,
 }
 
 /// A resolver that does not accept within this is not there.
@@ -43,21 +43,21 @@ const LARGEST_ANSWER: u64 = 16 << 20;
 
 /// An answer of success.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     endpoint: String,
     status: u16,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The error that a body is which says nothing to us.
-    pub(super) fn garbage(&self, reason: String) -> Cause {
+    pub(crate) fn garbage(&self, reason: String) -> Cause {
         Cause::Garbage { endpoint: self.endpoint.clone(), status: self.status, reason }
     }
 }
 
 /// Sends it, and reads the answer. All but success is an error.
-pub(super) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
+pub(crate) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
     let agent = agent(request)?;
     let url = request.endpoint.url(request.path);
     let answered = match request.method {

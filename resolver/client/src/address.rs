@@ -11,7 +11,7 @@ use ureq::unversioned::transport::NextTimeout;
 /// Takes an address as it is, and looks up only what is a name. To be able to give up on a lookup, ureq makes a thread
 /// for it, which would cost each call as much as its connection does.
 #[derive(Debug, Default)]
-pub(super) struct AddressFirst {
+pub(crate) struct AddressFirst {
     names: DefaultResolver,
 }
 

@@ -1,22 +1,16 @@
-//! Calls of the resolver: one connection per call, within a budget, over the endpoints in order.
-
-mod address;
-mod endpoint;
-mod error;
-mod http;
+//! The calls of the protocol.
 
 use std::time::{Duration, Instant};
 
 use knap_protocol::{
-    AttachReply, AttachRequest, AttachmentKey, Attempt, NodeFile, NodeName, ReconcileReply, ReconcileRequest,
-    ResolverAccess, StatusView, path,
+    AttachReply, AttachRequest, AttachmentKey, Attempt, Inventory, NodeCredentials, NodeName, ReconcileReply,
+    ReconcileRequest, ResolverAccess, StatusView, path,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Cause, Outcome, ResolverError};
-use http::{Answer, Method, Request};
+use crate::http::{self, Answer, Method, Request};
+use crate::{Cause, Endpoint, Outcome, ResolverError};
 
 /// The resolver, as this node asks it.
 #[derive(Debug)]
@@ -27,9 +21,9 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// As the node file says. Connects to nothing.
-    pub fn new(file: &NodeFile, endpoints: Vec<Endpoint>) -> Self {
-        Self { node: file.node.clone(), access: file.resolver.clone(), endpoints }
+    /// As this node, with the files that `access` names, at these endpoints, which are its own. Connects to nothing.
+    pub fn new(node: &NodeName, access: &ResolverAccess, endpoints: Vec<Endpoint>) -> Self {
+        Self { node: node.clone(), access: access.clone(), endpoints }
     }
 
     /// Asks for an attachment. The request's deadline is set to what each endpoint may take.
@@ -67,6 +61,16 @@ impl Resolver {
         until: Instant,
     ) -> Result<ReconcileReply, ResolverError> {
         read(&self.call(Method::Post, &path::reconcile(&self.node), until, &|_| json(request))?)
+    }
+
+    /// Exchanges the token of the agent's pod for the node's own.
+    pub fn credentials(&self, until: Instant) -> Result<NodeCredentials, ResolverError> {
+        read(&self.call(Method::Post, &path::credentials(&self.node), until, &|_| Vec::new())?)
+    }
+
+    /// Tells what the node has.
+    pub fn inventory(&self, inventory: &Inventory, until: Instant) -> Result<(), ResolverError> {
+        self.call(Method::Put, &path::inventory(&self.node), until, &|_| json(inventory)).map(drop)
     }
 
     /// Whether it is there, and what it says of itself.
@@ -136,6 +140,3 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ResolverError> {
 fn json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use knap_protocol::{CniCode, NodeName, Problem};
 
-use crate::failure::Failure;
-
 /// What a call that failed may have done. Ordered by how much is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -137,7 +135,7 @@ impl Cause {
     }
 
     /// What a call that failed so may have done.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Token { .. }
             | Self::Authority { .. }
@@ -154,7 +152,7 @@ impl Cause {
     }
 
     /// Whether another replica may do better.
-    pub(super) fn is_worth_another_endpoint(&self) -> bool {
+    pub(crate) fn is_worth_another_endpoint(&self) -> bool {
         match self {
             Self::Token { .. } | Self::Authority { .. } => false,
             Self::Untrusted { .. }
@@ -165,11 +163,5 @@ impl Cause {
                 problem.status >= 500 && problem.status != 507
             }
         }
-    }
-}
-
-impl From<ResolverError> for Failure {
-    fn from(error: ResolverError) -> Self {
-        Self::new(error.cause.code(), error.to_string())
     }
 }

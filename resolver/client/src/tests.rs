@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use knap_protocol::{CniCode, Log, ProblemKind};
+use knap_protocol::{AttachReply, AttachmentKey, BootId, CniCode, Inventory, ProblemKind, ResolverAccess};
 use tempfile::TempDir;
 
-use super::*;
-use crate::failure::Failure;
+use crate::{Endpoint, Outcome, Resolver, ResolverError};
 
 /// What a server does with its one connection.
 enum Manner {
@@ -64,23 +65,21 @@ struct Client {
 }
 
 fn client(endpoints: &[&str]) -> Client {
+    client_with(endpoints, |_, _| {})
+}
+
+fn client_with(endpoints: &[&str], change: impl FnOnce(&mut ResolverAccess, &Path)) -> Client {
     let folder = tempfile::tempdir().unwrap();
     let token_file = folder.path().join("token");
     std::fs::write(&token_file, "secret\n").unwrap();
-    let file = NodeFile {
-        node: "n1".parse().unwrap(),
-        resolver: ResolverAccess {
-            endpoints: endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect(),
-            ca_file: None,
-            token_file,
-        },
-        state_dir: folder.path().to_owned(),
-        add_timeout_seconds: 30,
-        log: Log::default(),
-        boot_id_file: None,
+    let mut access = ResolverAccess {
+        endpoints: endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect(),
+        ca_file: None,
+        token_file,
     };
+    change(&mut access, folder.path());
     let endpoints = endpoints.iter().map(|text| Endpoint::parse(text).unwrap()).collect();
-    Client { resolver: Resolver::new(&file, endpoints), folder }
+    Client { resolver: Resolver::new(&"n1".parse().unwrap(), &access, endpoints), folder }
 }
 
 impl Client {
@@ -123,6 +122,39 @@ fn a_release_names_attempt_and_lease() {
 }
 
 #[test]
+fn credentials_are_asked_for_without_a_body() {
+    let answer = r#"{"token": "node-token", "expiresInSeconds": 86400}"#;
+    let (address, server) = server(Manner::Answer(200, answer.to_owned()));
+    let credentials = client(&[&address]).resolver.credentials(Instant::now() + LONG).unwrap();
+    assert_eq!((credentials.token.as_str(), credentials.expires_in_seconds), ("node-token", 86_400));
+    let request = server.join().unwrap();
+    assert!(request.starts_with("POST /v1/nodes/n1/credentials HTTP/1.1\r\n"), "{request}");
+    assert!(
+        request.contains("authorization: Bearer secret\r\n") && request.ends_with("\r\n\r\n"),
+        "{request}"
+    );
+}
+
+#[test]
+fn an_inventory_is_put_whole() {
+    let (address, server) = server(Manner::Answer(204, String::new()));
+    let boot_id: BootId = "b".parse().unwrap();
+    let inventory = Inventory {
+        boot_id,
+        agent_version: "1".to_owned(),
+        plugin_version: None,
+        underlay_address: None,
+        interfaces: Vec::new(),
+        delegates: Vec::new(),
+        problems: Vec::new(),
+    };
+    client(&[&address]).resolver.inventory(&inventory, Instant::now() + LONG).unwrap();
+    let request = server.join().unwrap();
+    assert!(request.starts_with("PUT /v1/nodes/n1/inventory HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with(&serde_json::to_string(&inventory).unwrap()), "{request}");
+}
+
+#[test]
 fn the_next_endpoint_is_asked_where_one_does_not_serve() {
     let (broken, first) = server(Manner::Answer(503, "down".to_owned()));
     let (good, second) = server(Manner::Answer(204, String::new()));
@@ -135,7 +167,7 @@ fn the_next_endpoint_is_asked_where_one_does_not_serve() {
 fn a_refused_connection_has_done_nothing() {
     let error = client(&[&nobody()]).attach(LONG).unwrap_err();
     assert_eq!(error.outcome, Outcome::Nothing);
-    assert_eq!(Failure::from(error).code, CniCode::TRY_AGAIN);
+    assert_eq!(error.cause.code(), CniCode::TRY_AGAIN);
 }
 
 #[test]
@@ -164,9 +196,8 @@ fn the_resolvers_words_and_code_are_kept() {
     let (address, server) = server(Manner::Answer(404, serde_json::to_string(&problem).unwrap()));
     let error = client(&[&address, &nobody()]).attach(LONG).unwrap_err();
     assert_eq!(error.outcome, Outcome::Nothing);
-    let failure = Failure::from(error);
-    assert_eq!(failure.code, CniCode::INVALID_CONFIG);
-    assert_eq!(failure.message, "no network shop/blue; make it first (decision d7)");
+    assert_eq!(error.cause.code(), CniCode::INVALID_CONFIG);
+    assert_eq!(error.to_string(), "no network shop/blue; make it first (decision d7)");
     server.join().unwrap();
 }
 
@@ -183,10 +214,11 @@ fn a_refused_credential_names_node_and_file() {
     ] {
         let (address, server) = server(Manner::Answer(status, body));
         let client = client(&[&address]);
-        let failure = Failure::from(client.release(LONG).unwrap_err());
-        assert_eq!(failure.code, code);
+        let error = client.release(LONG).unwrap_err();
+        assert_eq!(error.cause.code(), code);
+        let message = error.to_string();
         let token_file = client.folder.path().join("token");
-        assert!(failure.message.contains("n1") && failure.message.contains(token_file.to_str().unwrap()));
+        assert!(message.contains("n1") && message.contains(token_file.to_str().unwrap()));
         server.join().unwrap();
     }
 }
@@ -216,11 +248,10 @@ fn a_missing_token_is_named_and_nothing_is_sent() {
 
 #[test]
 fn a_missing_authority_is_named() {
-    let mut client = client(&["https://127.0.0.1:1"]);
-    client.resolver.access.ca_file = Some(client.folder.path().join("ca.pem"));
-    let error = client.release(LONG).unwrap_err().to_string();
+    let nobody = ["https://127.0.0.1:1"];
+    let missing = client_with(&nobody, |access, folder| access.ca_file = Some(folder.join("ca.pem")));
+    let error = missing.release(LONG).unwrap_err().to_string();
     assert!(error.contains("ca.pem"), "{error}");
-    client.resolver.access.ca_file = None;
-    let error = client.release(LONG).unwrap_err();
+    let error = client(&nobody).release(LONG).unwrap_err();
     assert_eq!(error.outcome, Outcome::Nothing, "{error}");
 }
