@@ -35,12 +35,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let store = EmbeddedStore::in_memory().unwrap();
-        let (view, mut tasks) = View::follow(&store);
-        let (first_pass, _) = oneshot::channel();
-        let provisioner = Provisioner::new(store.clone(), view, Rules { sticky: false });
-        tasks.spawn(provisioner.run(first_pass));
+        let controller = controller(&store);
         let replica = Replica::over(&store).await;
-        Self { store, replica, controller: tasks }
+        Self { store, replica, controller }
     }
 
     /// From now on no controller puts anything in order.
@@ -154,6 +151,15 @@ impl World {
     pub(crate) async fn release(&self, container: &str, attempt: &str, leases: &[String]) {
         self.replica.release(container, attempt, leases).await.unwrap();
     }
+}
+
+/// A controller on a store; it ends with the returned set.
+pub(crate) fn controller<S: Store>(store: &S) -> JoinSet<()> {
+    let (view, mut tasks) = View::follow(store);
+    let (first_pass, _) = oneshot::channel();
+    let provisioner = Provisioner::new(store.clone(), view, Rules { sticky: false });
+    tasks.spawn(provisioner.run(first_pass));
+    tasks
 }
 
 impl<S: Store> Replica<S> {

@@ -32,7 +32,9 @@ pub use delegate::{Action, Delegates, Recorded, Script};
 pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on};
 pub use kernel::bare;
 #[cfg(feature = "api")]
-pub use kubernetes::{ADMIN, KubernetesApi, NOBODY, Objects, Replica, Reply, condition};
+pub use kubernetes::{
+    ADMIN, Cluster, Counters, Fate, KubernetesApi, NOBODY, Objects, Proxy, Replica, Reply, condition,
+};
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};
 pub use real::{Pod, delegates};

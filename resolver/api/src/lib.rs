@@ -51,3 +51,5 @@ pub const PROJECT_LABEL: &str = "knap.github.com/project-networks";
 pub const NETWORK_FINALIZER: &str = "knap.github.com/network";
 /// Prefix of a lease's label per holder; a hash of (node, containerID, ifname) follows.
 pub const HOLDER_LABEL_PREFIX: &str = "knap.github.com/h-";
+/// Annotation of a lease: Reservations that it needs beside its slot, comma-separated. They are freed with it.
+pub const RESERVATIONS_ANNOTATION: &str = "knap.github.com/reservations";

@@ -10,7 +10,7 @@ use knap_protocol::{CniCode, NodeName, Problem};
 pub enum Outcome {
     /// Nothing: it never arrived, or was refused.
     Nothing,
-    /// Perhaps something, but no more will come of it: it was answered.
+    /// Perhaps something, but no more will come of it: it was answered, and not as being at work still.
     Perhaps,
     /// Unknown, and it may still be at work.
     Pending,
@@ -142,7 +142,10 @@ impl Cause {
             | Self::Untrusted { .. }
             | Self::Unreachable { .. } => Outcome::Nothing,
             Self::NoAnswer { .. } => Outcome::Pending,
+            // A gateway that gave up waiting: whoever it asked may not have.
+            Self::Garbage { status: 502 | 504, .. } => Outcome::Pending,
             Self::Garbage { .. } => Outcome::Perhaps,
+            Self::Refused { problem } if problem.unsettled => Outcome::Pending,
             Self::Refused { problem } | Self::Credential { problem, .. } => match problem.status {
                 507 => Outcome::Nothing,
                 500.. => Outcome::Perhaps,

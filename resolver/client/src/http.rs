@@ -113,6 +113,7 @@ fn bare_problem(status: u16) -> Problem {
         id: String::new(),
         cni_code,
         retryable: status == 401,
+        unsettled: false,
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use knap_protocol::{AttachReply, AttachmentKey, BootId, CniCode, Inventory, ProblemKind, ResolverAccess};
+use knap_protocol::{
+    AttachReply, AttachmentKey, BootId, CniCode, Inventory, Problem, ProblemKind, ResolverAccess,
+};
 use tempfile::TempDir;
 
 use crate::{Endpoint, Outcome, Resolver, ResolverError};
@@ -178,6 +180,23 @@ fn what_is_not_answered_may_still_come_to_something() {
         let error = client(&[&address]).attach(Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.outcome, Outcome::Pending, "{error}");
         assert!(begun.elapsed() < Duration::from_secs(5));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn what_the_resolver_has_not_settled_may_still_come_to_something() {
+    let unavailable = ProblemKind::Unavailable.problem("d", "the API server does not answer");
+    let unsettled = Problem { unsettled: true, ..unavailable.clone() };
+    let document = |problem| serde_json::to_string(&problem).unwrap();
+    for (status, body, outcome) in [
+        (503, document(unsettled), Outcome::Pending),
+        (503, document(unavailable), Outcome::Perhaps),
+        (504, "gateway time-out".to_owned(), Outcome::Pending),
+    ] {
+        let (address, server) = server(Manner::Answer(status, body));
+        let error = client(&[&address]).attach(LONG).unwrap_err();
+        assert_eq!(error.outcome, outcome, "{error}");
         server.join().unwrap();
     }
 }

@@ -124,6 +124,7 @@ impl ProblemKind {
             id: id.into(),
             cni_code,
             retryable,
+            unsettled: false,
         }
     }
 }
@@ -150,6 +151,10 @@ pub struct Problem {
     pub cni_code: CniCode,
     /// Whether the same request may succeed later.
     pub retryable: bool,
+    /// Whether what was asked for may still come to be: a release sent now may overtake it, and must be sent again after the
+    /// request's deadline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 impl Problem {

@@ -9,8 +9,9 @@ use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkN
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::gate::Closed;
 use super::lease::Asker;
-use super::make::Made;
+use super::make::{Made, REPEAT};
 use super::placement::{Placement, PlacementError};
 use super::prepared::Prepared;
 use super::refusal::Refusal;
@@ -113,9 +114,16 @@ impl<S: Store> Attacher<S> {
     /// What must hold after the leases are there, for a release or a removal may have come in between.
     async fn settle(&self, question: &Question<'_>) -> Result<(), Refusal> {
         let prepared = question.prepared;
-        let look = self.gates.check(&self.store, &prepared.uid, &prepared.reservations).await;
-        look.map_err(|source| Refusal::Closed { network: prepared.name.clone(), source })?;
-        self.refuse_released(question.request)
+        loop {
+            match self.gates.check(&self.store, &prepared.uid, &prepared.watched).await {
+                Ok(()) => return self.refuse_released(question.request),
+                // As long as it may still be withdrawn in time: an API server that is restarted is back in seconds.
+                Err(Closed::Unreadable(_)) if Instant::now() + REPEAT * 2 < question.deadline => {
+                    tokio::time::sleep(REPEAT).await;
+                }
+                Err(source) => return Err(Refusal::Closed { network: prepared.name.clone(), source }),
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use knap_api::{
     Holder, HolderPod, LeaseNetwork, NETWORK_NAMESPACE_LABEL, NETWORK_UID_LABEL, NetworkLease,
-    NetworkLeaseSpec,
+    NetworkLeaseSpec, RESERVATIONS_ANNOTATION,
 };
 use knap_core::{Mac, reservation};
 use knap_protocol::{AttachRequest, AttachmentKey, Attempt, NodeName};
@@ -11,9 +11,6 @@ use kube::ResourceExt;
 use super::placement::Place;
 use super::prepared::Prepared;
 use crate::view::HolderHash;
-
-/// Annotation of a lease: Reservations that it needs beside its slot, comma-separated. They are freed with it.
-pub(super) const RESERVATIONS_ANNOTATION: &str = "knap.github.com/reservations";
 
 /// Who asks, from where.
 #[derive(Debug, Clone, Copy)]

@@ -18,8 +18,8 @@ use super::refusal::{Refusal, list};
 use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
 use crate::view::LeaseIndex;
 
-/// How long to wait before a create is repeated whose outcome is not known.
-const REPEAT: Duration = Duration::from_millis(100);
+/// How long to wait before a create is repeated whose outcome is not known, or a look that failed.
+pub(super) const REPEAT: Duration = Duration::from_millis(100);
 
 /// The leases of an attachment.
 pub(super) struct Made {

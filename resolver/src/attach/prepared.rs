@@ -27,8 +27,8 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) layout: Layout,
     pub(super) mac_code: MacCode,
-    /// Names of the Reservations that it is served from.
-    pub(super) reservations: Arc<[String]>,
+    /// Names of the Reservations to look at before an attachment is answered.
+    pub(super) watched: Arc<[String]>,
     version: Version,
 }
 
@@ -134,8 +134,8 @@ async fn prepare<S: Store>(
     };
     let grant = Grant { mac_code, vlan: granted.vlan, vni: granted.vni, layout: layout.clone() };
     let plan = provider.plan(&intent, &class, &grant).map_err(|error| not_ready(error.to_string()))?;
-    let reservations = reservations(store, view, &intent.owner.uid, &granted).await?;
-    let reservations = reservations
+    let held = held(store, view, &intent.owner.uid, &granted).await?;
+    let watched = held
         .ok_or_else(|| not_ready("what it had reserved is gone; it is being provisioned again".to_owned()))?;
     Ok(Prepared {
         name: name.clone(),
@@ -146,13 +146,14 @@ async fn prepare<S: Store>(
         plan,
         layout,
         mac_code,
-        reservations,
+        watched,
         version,
     })
 }
 
-/// Names of the Reservations that hold what was granted; none if some are missing, even by a consistent list.
-async fn reservations<S: Store>(
+/// Names of the Reservations to watch, if all are there that hold what was granted; none if some are missing, even by a
+/// consistent list.
+async fn held<S: Store>(
     store: &S,
     view: &View,
     uid: &str,
@@ -160,23 +161,23 @@ async fn reservations<S: Store>(
 ) -> Result<Option<Arc<[String]>>, Refusal> {
     let known = view.reservations.all();
     let known = known.iter().map(|reservation| &**reservation).filter(|known| known.spec.network.uid == uid);
-    if let Some(names) = names_of(known, granted) {
+    if let Some(names) = watched(known, granted) {
         return Ok(Some(names));
     }
     let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
     let listed = store.list::<Reservation>(&labels).await?;
-    Ok(names_of(listed.iter(), granted))
+    Ok(watched(listed.iter(), granted))
 }
 
-fn names_of<'a>(known: impl Iterator<Item = &'a Reservation>, granted: &Granted) -> Option<Arc<[String]>> {
+/// Everything that a Network has is marked as draining before the last look at its leases, so one Reservation shows its end
+/// as well as all would. What a Network may give up while it lives is looked at by itself: subnets, a VLAN, a VNI. A MAC code
+/// stays until the end, so where there is anything else it need not be read.
+fn watched<'a>(known: impl Iterator<Item = &'a Reservation>, granted: &Granted) -> Option<Arc<[String]>> {
     let known: Vec<(Thing, String)> = known.map(|known| (Thing::of(known), known.name_any())).collect();
     let name = |wanted: &dyn Fn(&Thing) -> bool| {
         known.iter().find(|(thing, _)| wanted(thing)).map(|(_, name)| name.clone())
     };
     let mut names = Vec::new();
-    if let Some(code) = granted.mac_code {
-        names.push(name(&|thing| *thing == Thing::MacCode(code))?);
-    }
     if let Some(vlan) = granted.vlan {
         names.push(name(&|thing| matches!(thing, Thing::Vlan(_, held) if *held == vlan))?);
     }
@@ -185,6 +186,12 @@ fn names_of<'a>(known: impl Iterator<Item = &'a Reservation>, granted: &Granted)
     }
     for subnet in &granted.subnets {
         names.push(name(&|thing| matches!(thing, Thing::Subnet(_, cidr) if *cidr == subnet.cidr))?);
+    }
+    if let Some(code) = granted.mac_code {
+        let code = name(&|thing| *thing == Thing::MacCode(code))?;
+        if names.is_empty() {
+            names.push(code);
+        }
     }
     Some(names.into())
 }

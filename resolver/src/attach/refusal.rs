@@ -144,6 +144,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether a lease may still be made by what was begun: its create was sent, perhaps, and nobody knows what came of it.
+    pub fn is_unsettled(&self) -> bool {
+        match self {
+            Self::Deadline(_) => true,
+            Self::Store(error) => matches!(**error, StoreError::Unavailable { .. }),
+            _ => false,
+        }
+    }
+}
+
 impl From<NotPermitted> for Refusal {
     fn from(error: NotPermitted) -> Self {
         Self::NotPermitted(Box::new(error))

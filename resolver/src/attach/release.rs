@@ -1,5 +1,6 @@
 //! DELETE: what an attempt holds is freed, and nothing else. The lease's content decides whose it is, preconditions
-//! decide that it is still that.
+//! decide that it is still that. Where the view knows the content, it need not be read: what has the UID and the
+//! resourceVersion of that content has that content.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use super::refusal::Refusal;
 use crate::decision::DecisionId;
 use crate::fault;
 use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+use crate::view::LeaseRef;
 
 impl<S: Store> Attacher<S> {
     /// Frees the leases of an attempt; done already is done. Durable when it returns.
@@ -51,9 +53,18 @@ impl<S: Store> Attacher<S> {
         freed: &mut Vec<String>,
     ) -> Result<(), Refusal> {
         let mut names: BTreeSet<String> = leases.iter().cloned().collect();
-        let known = self.view.leases.of_holder(asker.hash(), attempt.as_str());
-        names.extend(known.iter().map(crate::view::LeaseRef::name));
         let mut outcome = Ok(());
+        for known in self.view.leases.of_holder(asker.hash(), attempt.as_str()) {
+            let name = known.name();
+            match self.free_known(asker, attempt, &known).await {
+                Ok(true) => {
+                    names.remove(&name);
+                    freed.push(name);
+                }
+                Ok(false) => drop(names.insert(name)),
+                Err(error) => outcome = outcome.and(Err(error.into())),
+            }
+        }
         for name in names {
             match self.free_lease(asker, attempt, &name).await {
                 Ok(true) => freed.push(name),
@@ -74,6 +85,28 @@ impl<S: Store> Attacher<S> {
             }
         }
         outcome
+    }
+
+    /// Frees a lease that the view knows as this attempt's, unread. False if it has to be read.
+    async fn free_known(
+        &self,
+        asker: Asker<'_>,
+        attempt: &Attempt,
+        lease: &LeaseRef,
+    ) -> Result<bool, StoreError> {
+        let (node, attempt) = (asker.node.as_str(), attempt.as_str());
+        let Some(known) = self.view.leases.unread(lease, node, asker.hash(), attempt) else {
+            return Ok(false);
+        };
+        match self.store.delete::<NetworkLease>(&ObjectName::cluster(lease.name()), &known).await {
+            Ok(()) => {
+                self.view.leases.forget(lease, attempt);
+                Ok(true)
+            }
+            // The view is behind.
+            Err(StoreError::Changed { .. } | StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Frees one lease if the attempt holds it. False if it does not.

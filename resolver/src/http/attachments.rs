@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use knap_protocol::{
-    AttachReply, AttachRequest, Attempt, InvalidName, NodeName, ProblemKind, ReconcileReply, ReconcileRequest,
+    AttachReply, AttachRequest, Attempt, InvalidName, NodeName, Problem, ProblemKind, ReconcileReply,
+    ReconcileRequest,
 };
 use serde::Deserialize;
 
@@ -86,7 +87,8 @@ impl<S> Service<S> {
 }
 
 fn failure(id: &DecisionId, refusal: &Refusal) -> Failure {
-    Failure(refusal.kind().problem(id.as_str(), refusal.to_string()))
+    let problem = refusal.kind().problem(id.as_str(), refusal.to_string());
+    Failure(Problem { unsettled: refusal.is_unsettled(), ..problem })
 }
 
 fn bad_request(detail: String) -> Failure {

@@ -69,6 +69,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         check_addressing(&granted, needs.subnets.is_empty(), leases)?;
         let mut taker = Taker {
             store: &self.store,
+            view: &self.view,
             reserved: &mut fetched.reserved,
             intent: &intent,
             class: &class,

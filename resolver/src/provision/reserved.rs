@@ -179,9 +179,14 @@ pub(super) fn claim_of(reservation: &Reservation) -> Option<SubnetClaim> {
         scope,
         routed: reservation.spec.routed,
         verified: is_verified(reservation),
-        // Both stores count in one sequence; what is no number would be a store that this can't run on.
-        order: reservation.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX),
+        order: order_of(reservation),
     })
+}
+
+/// Its place among all changes. Both stores count in one sequence; what is no number would be a store that this can't run
+/// on.
+pub(super) fn order_of(reservation: &Reservation) -> u64 {
+    reservation.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn is_verified(reservation: &Reservation) -> bool {

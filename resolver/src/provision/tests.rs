@@ -6,7 +6,7 @@ use knap_api::{Network, NetworkClass, Reservation};
 use serde_json::{Value, json};
 
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::World;
+use crate::testing::{HeldBack, World, controller};
 
 /// A class of macvlan that lets Networks name their subnets.
 fn fabric(more: &Value) -> Value {
@@ -80,6 +80,43 @@ async fn of_unequal_subnets_asked_for_at_once_none_overlap() {
             (world.until(&small, "decided", decided).await, world.until(&large, "decided", decided).await);
         assert!(super::is_ready(&small) != super::is_ready(&large), "{small:?} {large:?}");
     }
+}
+
+/// Leaders that were frozen go on for a moment beside their successor; one of these never hears of what the others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rival_controllers_never_grant_what_overlaps() {
+    let mut world = World::new().await;
+    world.stop_controller().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.class("other", fabric(&json!({"subnets": [{"cidr": "10.64.0.0/12", "prefixLength": 20}]}))).await;
+    for number in 0..12 {
+        let third = number * 16;
+        let (small, large) = (format!("10.64.{third}.0/24"), format!("10.64.{third}.0/20"));
+        world.network(&format!("shop/s-{number}"), json!({"class": "fab", "subnets": [small]})).await;
+        world.network(&format!("shop/l-{number}"), json!({"class": "other", "subnets": [large]})).await;
+    }
+    let rivals = [controller(&world.store), controller(&world.store)];
+    let deaf = controller(&HeldBack(world.store.clone()));
+    for number in 0..12 {
+        let decided = |network: &Network| super::condition(network, "Ready").is_some();
+        world.until(&format!("shop/s-{number}"), "decided", decided).await;
+        world.until(&format!("shop/l-{number}"), "decided", decided).await;
+        let granted = world.reservations().await.into_iter();
+        let granted: Vec<_> =
+            granted.filter(super::is_verified).filter_map(|found| found.spec.cidr).collect();
+        let of_pair = [format!("10.64.{}.0/24", number * 16), format!("10.64.{}.0/20", number * 16)];
+        assert!(!of_pair.iter().all(|cidr| granted.contains(cidr)), "{granted:?}");
+    }
+    drop((rivals, deaf));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_hears_nothing_looks_itself() {
+    let mut world = World::new().await;
+    world.stop_controller().await;
+    world.network("shop/blue", json!({"provider": "bridge"})).await;
+    let _deaf = controller(&HeldBack(world.store.clone()));
+    world.until_ready("shop/blue").await;
 }
 
 #[tokio::test]

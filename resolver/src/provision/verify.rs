@@ -1,14 +1,24 @@
-//! The look afterwards: subnets of unequal size overlap under different names, and only a list shows it (design: the
-//! one rule for everything scarce).
+//! The look afterwards: subnets of unequal size overlap under different names, and only a look at all of them shows it (design:
+//! the one rule for everything scarce).
+//!
+//! Of two that overlap the earlier stays, so each has to see all that are earlier than itself. A watch tells the changes of a
+//! kind in their order: once it has told the own Reservation, it has told all earlier ones. So the view, waited for, is as
+//! good as a list of everything, and costs nothing. Where the watch is held up, everything is listed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use knap_api::{Reservation, ReservationStatus};
 use knap_core::first_conflict;
 use kube::ResourceExt;
+use tokio::time::timeout;
 
-use super::reserved::{Reserved, claim_of};
+use super::reserved::{Reserved, claim_of, order_of};
 use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+use crate::view::View;
+
+/// A watch that works tells of a change in less.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What the look showed.
 pub(super) enum Verdict {
@@ -21,15 +31,16 @@ pub(super) enum Verdict {
 /// Looks whether an unverified subnet may stay. It must be in the store already when this is called.
 pub(super) async fn verify<S: Store>(
     store: &S,
+    view: &View,
     mine: &Reservation,
     reserved: &mut Reserved,
 ) -> Result<Verdict, StoreError> {
-    let mut all = store.list::<Reservation>(&Labels::new()).await?;
-    let claims: Vec<_> = all.iter().filter_map(claim_of).collect();
+    let all = all_earlier(store, view, mine).await?;
+    let claims: Vec<_> = all.iter().filter_map(|reservation| claim_of(reservation)).collect();
     let conflict =
         claim_of(mine).and_then(|mine| first_conflict(&mine, &claims).map(|other| other.name.clone()));
-    if let Some(other) = conflict.and_then(|name| all.iter().position(|known| known.name_any() == name)) {
-        let other = Arc::new(all.swap_remove(other));
+    if let Some(other) = conflict.and_then(|name| all.iter().find(|known| known.name_any() == name)) {
+        let other = Arc::clone(other);
         reserved.note(Arc::clone(&other));
         let name = ObjectName::of(mine);
         match store.delete::<Reservation>(&name, &Preconditions::unchanged(mine)).await {
@@ -43,4 +54,23 @@ pub(super) async fn verify<S: Store>(
     let verified = store.update_status(&verified).await?;
     reserved.note(Arc::new(verified));
     Ok(Verdict::Verified)
+}
+
+/// Every Reservation that is earlier than this one, and perhaps later ones.
+async fn all_earlier<S: Store>(
+    store: &S,
+    view: &View,
+    mine: &Reservation,
+) -> Result<Vec<Arc<Reservation>>, StoreError> {
+    let name = ObjectName::of(mine);
+    let told = view.reservations.until(|table| {
+        table.get(&name).filter(|told| told.uid() == mine.uid() && order_of(told) >= order_of(mine))
+    });
+    match timeout(SOON, told).await {
+        Ok(_) => Ok(view.reservations.all()),
+        Err(_) => {
+            let listed = store.list::<Reservation>(&Labels::new()).await?;
+            Ok(listed.into_iter().map(Arc::new).collect())
+        }
+    }
 }

@@ -4,14 +4,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use knap_api::NetworkLease;
+use knap_api::{NetworkLease, RESERVATIONS_ANNOTATION};
 use knap_core::{Slot, SlotRanges};
 use knap_protocol::NetworkName;
+use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use super::holder::{HolderHash, attempt_hash};
 use super::names::Names;
-use super::network_slots::{NetworkSlots, Record};
+use super::network_slots::{Held, Identity, NetworkSlots, Record};
+use crate::store::Preconditions;
 
 /// A lease as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +121,35 @@ impl LeaseIndex {
         places.filter_map(|(network, slot)| index.lease_ref(network, slot)).collect()
     }
 
+    /// What a lease must still be to be deleted without having been read: exactly what this attempt, alone, is known to hold,
+    /// with nothing beside it.
+    pub fn unread(
+        &self,
+        lease: &LeaseRef,
+        node: &str,
+        holder: HolderHash,
+        attempt: &str,
+    ) -> Option<Preconditions> {
+        let index = self.index.lock();
+        let network = index.names.find(&lease.network.to_string())?;
+        let (node, attempt) = (index.names.find(node)?, attempt_hash(attempt));
+        let record = index.networks.get(&network)?.record(lease.slot)?;
+        let is_its = |held: &Held| held.holder == holder && held.attempt == attempt && held.node == node;
+        record.holders().all(is_its).then_some(record.plain?.preconditions())
+    }
+
+    /// Forgets a lease that was deleted unread.
+    pub fn forget(&self, lease: &LeaseRef, attempt: &str) {
+        let mut index = self.index.lock();
+        let attempt = attempt_hash(attempt);
+        let network = index.names.find(&lease.network.to_string());
+        let slots = network.and_then(|network| index.networks.get(&network));
+        let record = slots.and_then(|slots| slots.record(lease.slot));
+        if record.is_some_and(|record| record.holders().any(|held| held.attempt == attempt)) {
+            index.remove_at(&lease.network.to_string(), lease.slot);
+        }
+    }
+
     /// Leases held on a node, each with its holder's hash.
     pub fn on_node(&self, node: &str) -> Vec<(LeaseRef, HolderHash)> {
         let index = self.index.lock();
@@ -217,7 +248,8 @@ impl Index {
         let uid = self.names.id(&lease.spec.network.uid);
         let own = &lease.spec.network.namespace;
         let mut holders = lease.spec.holders.iter();
-        let record = Record::new(uid, holders.next().map(|holder| self.names.held(holder, own)))
+        let plain = is_plain(lease).then(|| Identity::of(lease)).flatten();
+        let record = Record::new(uid, plain, holders.next().map(|holder| self.names.held(holder, own)))
             .and_second(holders.next().map(|holder| self.names.held(holder, own)));
         for held in record.holders() {
             self.holders.insert((held.holder, network, slot.get()));
@@ -292,6 +324,12 @@ impl Index {
 fn place_of(lease: &NetworkLease) -> Option<(String, Slot)> {
     let network = &lease.spec.network;
     Some((format!("{}/{}", network.namespace, network.name), Slot::new(lease.spec.slot)?))
+}
+
+/// Whether all that there is to free of a lease is the lease, and its one holder's end is its own.
+fn is_plain(lease: &NetworkLease) -> bool {
+    let needs_more = lease.annotations().contains_key(RESERVATIONS_ANNOTATION);
+    lease.spec.holders.len() == 1 && lease.spec.claim.is_none() && !needs_more
 }
 
 fn decrease(counts: &mut HashMap<u32, u32>, key: u32) {

@@ -1,10 +1,14 @@
 //! Which slots of one Network are taken, by whom, and which may be proposed.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 
+use knap_api::NetworkLease;
 use knap_core::{FreeSlots, Slot, SlotRanges};
+use uuid::Uuid;
 
 use super::holder::HolderHash;
+use crate::store::Preconditions;
 
 /// Who holds a lease, as far as the index remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +19,42 @@ pub(super) struct Held {
     pub(super) namespace: u32,
 }
 
+/// Which object a lease is, and in which of its states: UID and resourceVersion, small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    uid: [u8; 16],
+    version: NonZeroU64,
+}
+
+impl Identity {
+    /// None for what is no UUID or no number: then the object has to be read.
+    pub(super) fn of(lease: &NetworkLease) -> Option<Self> {
+        let uid: Uuid = lease.metadata.uid.as_deref()?.parse().ok()?;
+        let version = lease.metadata.resource_version.as_deref()?.parse().ok()?;
+        Some(Self { uid: uid.into_bytes(), version })
+    }
+
+    pub(super) fn preconditions(self) -> Preconditions {
+        Preconditions {
+            uid: Some(Uuid::from_bytes(self.uid).to_string()),
+            resource_version: Some(self.version.to_string()),
+        }
+    }
+}
+
 /// One lease. The second holder, of a virtual machine that migrates, is rare enough to live elsewhere.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) uid: u32,
+    /// Of a lease that ends with its first holder, and needs nothing beside its slot.
+    pub(super) plain: Option<Identity>,
     first: Option<Held>,
     second: Option<Box<Held>>,
 }
 
 impl Record {
-    pub(super) fn new(uid: u32, first: Option<Held>) -> Self {
-        Self { uid, first, second: None }
+    pub(super) fn new(uid: u32, plain: Option<Identity>, first: Option<Held>) -> Self {
+        Self { uid, plain, first, second: None }
     }
 
     pub(super) fn and_second(self, second: Option<Held>) -> Self {

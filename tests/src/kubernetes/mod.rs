@@ -1,11 +1,14 @@
 //! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
 
+mod cluster;
+mod counters;
 mod crds;
 mod daemon;
 mod etcd;
 mod kubectl;
 mod objects;
 mod ports;
+mod proxy;
 mod replica;
 mod server;
 pub mod trust;
@@ -21,7 +24,10 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+pub use self::cluster::Cluster;
+pub use self::counters::Counters;
 pub use self::objects::{Objects, condition};
+pub use self::proxy::{Fate, Proxy};
 pub use self::replica::{Replica, Reply};
 
 use self::daemon::Daemon;

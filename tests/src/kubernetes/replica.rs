@@ -59,7 +59,9 @@ impl KubernetesApi {
             .into();
         all.push(format!("--listen=127.0.0.1:{port}"));
         let kubeconfig = self.kubeconfig(ADMIN);
-        all.push(format!("--kubeconfig={}", kubeconfig.display()));
+        if !arguments.iter().any(|argument| argument.starts_with("--kubeconfig")) {
+            all.push(format!("--kubeconfig={}", kubeconfig.display()));
+        }
         all.push(format!("--token-file={}", token_file.display()));
         if !arguments.iter().any(|argument| argument.starts_with("--drain")) {
             all.push("--drain=0".to_owned());

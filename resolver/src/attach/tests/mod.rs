@@ -1,5 +1,6 @@
 //! Attachments over the embedded store, with one replica or several.
 
+mod costs;
 mod life;
 mod races;
 mod refusals;

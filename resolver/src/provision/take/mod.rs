@@ -15,10 +15,12 @@ use super::granted::Granted;
 use super::reserved::{Reserved, Thing, is_draining};
 use crate::fault;
 use crate::store::{ObjectName, Store, StoreError};
+use crate::view::View;
 
 /// Takes what one Network needs.
 pub(super) struct Taker<'a, S> {
     pub(super) store: &'a S,
+    pub(super) view: &'a View,
     pub(super) reserved: &'a mut Reserved,
     pub(super) intent: &'a NetworkIntent,
     pub(super) class: &'a Class,

@@ -129,7 +129,7 @@ impl<S: Store> Taker<'_, S> {
             Owned::Ours(ours) => ours,
             Owned::Theirs(theirs) => return Ok(Verdict::Conflict(theirs)),
         };
-        let verdict = verify::verify(self.store, &ours, self.reserved).await?;
+        let verdict = verify::verify(self.store, self.view, &ours, self.reserved).await?;
         if matches!(verdict, Verdict::Conflict(_)) {
             self.used.retain(|used| used != name);
         }

@@ -55,6 +55,8 @@ impl KubernetesStore {
         let server = config.cluster_url.to_string();
         let mut calls = config;
         calls.connect_timeout = Some(CONNECT_TIMEOUT);
+        // It would repeat writes too, for longer than anybody waits.
+        calls.default_retry = false;
         let mut watches = calls.clone();
         watches.read_timeout = Some(watch::SILENCE);
         // An answer is waited for from its request on, not from when its connection went idle.

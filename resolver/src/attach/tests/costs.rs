@@ -1,0 +1,77 @@
+//! What an attachment costs the store: one write, one read; its release one write.
+
+use knap_api::NetworkLease;
+use serde_json::json;
+
+use crate::attach::Counters;
+use crate::metrics::{Measured, Metrics, StoreCalls};
+use crate::store::{ObjectName, Store};
+use crate::testing::{HeldBack, Replica, World};
+
+/// The calls of a store so far, by verb and kind, watches left out.
+fn calls_of<S: Store>(calls: &StoreCalls, replica: &Replica<S>) -> Vec<String> {
+    let text = Metrics::new(&replica.view, calls, &Counters::default()).text().unwrap();
+    let counted = text.lines().filter_map(|line| {
+        let (labels, count) =
+            line.strip_prefix("knap_store_request_duration_seconds_count{")?.split_once("} ")?;
+        let value = |name: &str| {
+            let value = labels.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        Some(format!("{} {} {} {count}", value("verb"), value("kind"), value("outcome")))
+    });
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort();
+    counted
+}
+
+#[tokio::test]
+async fn an_attachment_is_one_write_and_one_read_and_its_release_one_write() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let calls = StoreCalls::default();
+    let replica = Replica::over(&Measured::new(world.store.clone(), calls.clone())).await;
+    for container in ["c1", "c2", "c3"] {
+        let reply = replica.attach(container, json!({})).await.unwrap();
+        replica.release(container, &format!("try-{container}"), &reply.leases).await.unwrap();
+    }
+    assert_eq!(
+        calls_of(&calls, &replica),
+        ["create networkleases ok 3", "delete networkleases ok 3", "get reservations ok 3"]
+    );
+}
+
+#[tokio::test]
+async fn another_replica_releases_unread_what_its_watch_has_told() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let reply = world.attach("c1", json!({})).await.unwrap();
+    let calls = StoreCalls::default();
+    let replica = Replica::over(&Measured::new(world.store.clone(), calls.clone())).await;
+    replica.release("c1", "try-c1", &reply.leases).await.unwrap();
+    assert_eq!(calls_of(&calls, &replica), ["delete networkleases ok 1"]);
+    assert!(world.leases().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_has_changed_since_it_was_told_is_read() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let reply = world.attach("c1", json!({})).await.unwrap();
+    let deaf = Replica::over(&HeldBack(world.store.clone())).await;
+    let name = ObjectName::cluster(reply.leases[0].as_str());
+    let mut lease: NetworkLease = world.store.get(&name).await.unwrap().unwrap();
+    lease.metadata.annotations.get_or_insert_default().insert("a".to_owned(), "b".to_owned());
+    world.store.update(&lease).await.unwrap();
+    deaf.release("c1", "try-c1", &reply.leases).await.unwrap();
+    assert!(world.leases().await.is_empty(), "the change is nobody's lease");
+
+    // The same slot, by now another attempt's: what the deaf one believes frees nothing.
+    let again = json!({"attempt": "again", "leases": reply.leases});
+    let anew = world.attach("c1", again).await.unwrap();
+    assert_eq!(anew.leases, reply.leases);
+    deaf.release("c1", "try-c1", &reply.leases).await.unwrap();
+    assert_eq!(world.leases().await.len(), 1);
+    deaf.release("c1", "again", &reply.leases).await.unwrap();
+    assert!(world.leases().await.is_empty());
+}
