@@ -1,5 +1,6 @@
 //! Knap's operator and HTTP service: decides what each attachment gets, and remembers it.
 
+pub mod admission;
 pub mod attach;
 mod causes;
 pub mod cli;

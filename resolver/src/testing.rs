@@ -266,3 +266,41 @@ impl<S: Store> Store for HeldBack<S> {
         self.0.delete::<K>(name, preconditions).await
     }
 }
+
+/// A store whose watches tell nothing at all: a replica that has only started.
+#[derive(Clone)]
+pub(crate) struct Silent<S>(pub(crate) S);
+
+impl<S: Store> Store for Silent<S> {
+    async fn get<K: Kind>(&self, name: &ObjectName) -> Result<Option<K>, StoreError> {
+        self.0.get(name).await
+    }
+
+    async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, StoreError> {
+        self.0.list(labels).await
+    }
+
+    fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
+        futures::stream::pending()
+    }
+
+    async fn create<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
+        self.0.create(object).await
+    }
+
+    async fn update<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
+        self.0.update(object).await
+    }
+
+    async fn update_status<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
+        self.0.update_status(object).await
+    }
+
+    async fn delete<K: Kind>(
+        &self,
+        name: &ObjectName,
+        preconditions: &Preconditions,
+    ) -> Result<(), StoreError> {
+        self.0.delete::<K>(name, preconditions).await
+    }
+}

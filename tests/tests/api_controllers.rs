@@ -79,7 +79,7 @@ async fn a_conflict_is_named_and_ends_with_the_other() {
     }
     let class = |cidr: &str, length: u8| {
         json!({
-            "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
+            "provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
             "subnets": [{"cidr": cidr, "prefixLength": length}]
         })
     };

@@ -28,7 +28,7 @@ async fn start() -> (KubernetesApi, Replica, Objects) {
 
 fn fabric() -> serde_json::Value {
     json!({
-        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true, "allowSharing": true,
+        "provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true, "allowSharing": true,
         "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
     })
 }

@@ -183,7 +183,7 @@ async fn shared_networks_are_projected_where_both_sides_want_it() {
     let (_api, _replica, objects) = start().await;
     let class = |sharing: bool| {
         json!({
-            "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": sharing,
+            "provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}], "allowSharing": sharing,
             "subnets": [{"cidr": if sharing { "10.64.0.0/16" } else { "10.80.0.0/16" }, "prefixLength": 24}]
         })
     };

@@ -129,6 +129,11 @@ impl Pool {
         self.prefix_length
     }
 
+    /// The same address space, cut into parts of another size, if it can be.
+    pub fn in_units_of(&self, prefix_length: u8) -> Option<Self> {
+        Self::new(self.cidr, prefix_length, self.exclude.clone(), self.shared, self.gateway).ok()
+    }
+
     /// The family of its addresses.
     pub fn family(&self) -> IpFamily {
         IpFamily::of(self.cidr.ip())

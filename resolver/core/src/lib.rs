@@ -2,6 +2,7 @@
 
 mod carve;
 mod class;
+mod cluster_networks;
 mod decide;
 mod features;
 #[cfg(test)]
@@ -19,15 +20,18 @@ mod plan;
 pub mod provider;
 mod quota;
 mod range;
+mod removal;
 pub mod reservation;
 mod selection;
 mod selector;
 mod slot;
 mod slot_ranges;
 mod subnet;
+mod wire;
 
 pub use carve::{GatewayPolicy, Pool, PoolError, carve};
 pub use class::{Access, AddressScope, Class, Segments, Uplink, built_in_class};
+pub use cluster_networks::{ClusterConflict, ClusterNetwork, ClusterNetworks};
 pub use decide::{DecideError, Decision, decide};
 pub use features::{DEFAULT_MTU, Features, MissingFeature, MissingFeatures};
 pub use free_slots::FreeSlots;
@@ -46,8 +50,10 @@ pub use provider::{
 };
 pub use quota::{OverQuota, Seniority, check_attachments, check_networks};
 pub use range::{AddressRange, RangeError};
+pub use removal::{RemovedInUse, check_removal};
 pub use selection::{KnownClasses, Refusal, SelectionError, select_class};
 pub use selector::{LabelSelector, Labels, Requirement, SelectorError};
 pub use slot::Slot;
 pub use slot_ranges::SlotRanges;
 pub use subnet::{CidrError, Subnet, check_cidr, first_host};
+pub use wire::{FabricConflict, fabric_conflicts};

@@ -5,6 +5,7 @@ mod serve;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnetwork::IpNetwork;
 
 pub use serve::{EmbeddedArgs, KubernetesArgs, LogFormat, ServeArgs, StoreArgs, StoreKind};
 
@@ -43,6 +44,9 @@ pub struct PlanArgs {
     /// that kubectl would use, where there is one
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Network of the cluster's own that no Network may overlap, as given to `serve`; may be repeated
+    #[arg(long = "cluster-cidr", value_name = "CIDR")]
+    pub cluster_cidrs: Vec<IpNetwork>,
     /// Node whose delegate configurations are shown
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,

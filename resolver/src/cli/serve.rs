@@ -8,6 +8,7 @@ use clap::builder::EnumValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
+use ipnetwork::IpNetwork;
 use rustls::pki_types::ServerName;
 
 /// Arguments of `serve`.
@@ -75,6 +76,10 @@ pub struct KubernetesArgs {
     /// listen on are known anyway
     #[arg(long = "tls-name", id = "tls-name", value_name = "NAME", value_parser = tls_name)]
     pub tls_names: Vec<String>,
+    /// Network that the cluster itself uses, of pods or Services or nodes, and that no Network may overlap; may be given
+    /// again. What Nodes and ServiceCIDRs say is known anyway
+    #[arg(long = "cluster-cidr", id = "cluster-cidr", value_name = "CIDR")]
+    pub cluster_cidrs: Vec<IpNetwork>,
     /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
@@ -91,7 +96,7 @@ pub enum LogFormat {
 
 /// Arguments of one store, which the other refuses.
 const EMBEDDED: [&str; 2] = ["manifests", "state"];
-const KUBERNETES: [&str; 4] = ["kubeconfig", "namespace", "tls-name", "drain"];
+const KUBERNETES: [&str; 5] = ["kubeconfig", "namespace", "tls-name", "cluster-cidr", "drain"];
 
 impl Args for StoreArgs {
     fn augment_args(command: Command) -> Command {

@@ -5,7 +5,8 @@ pub(crate) mod connect;
 mod events;
 pub(crate) mod kinds;
 pub(crate) mod leader;
-mod nad;
+pub(crate) mod nad;
+pub(crate) mod own_networks;
 mod surroundings;
 
 pub(crate) use surroundings::Cluster;

@@ -1,5 +1,6 @@
 //! The HTTP API (design: the wire), over whatever store the service runs on.
 
+mod admission;
 mod attachments;
 mod auth;
 mod extract;
@@ -24,6 +25,7 @@ pub use ready::Readiness;
 pub use serve::serve;
 pub use token_file::{TokenFile, TokenFileError};
 
+use crate::admission::Policy;
 use crate::attach::Attacher;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -43,6 +45,8 @@ pub struct Service<S> {
     pub attacher: Attacher<S>,
     /// What is measured.
     pub metrics: Metrics,
+    /// How admission reviews are answered, in a cluster.
+    pub admission: Option<Policy>,
     /// Who may call.
     pub token: TokenFile,
     /// Whether requests may come, beside what the view says.
@@ -74,6 +78,7 @@ pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
         .route(path::STATUS, get(status::status::<S>))
         .route("/healthz", get(ready::healthz))
         .route("/readyz", get(ready::readyz::<S>))
+        .merge(admission::router(&service))
         .method_not_allowed_fallback(wrong_method)
         .fallback_service(authenticated.with_state(Arc::clone(&service)))
         .with_state(service)

@@ -56,6 +56,7 @@ impl Api {
         let service = Service {
             metrics: Metrics::new(&view, &StoreCalls::default(), attacher.counters()),
             attacher,
+            admission: None,
             store: world.store.clone(),
             view,
             token: token_file,

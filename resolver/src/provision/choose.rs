@@ -1,6 +1,5 @@
 //! Second step: which class serves a Network, and what it needs. Pure.
 
-use knap_api::Network;
 use knap_core::{
     Class, DecideError, Decision, Labels, NetworkIntent, Seniority, built_in_class, check_networks, decide,
 };
@@ -8,6 +7,8 @@ use knap_core::{
 use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::granted::Granted;
+use super::reserved::Thing;
+use crate::store::Kind;
 
 /// What is known of a Network beside its spec.
 pub(super) struct Standing<'a> {
@@ -36,7 +37,12 @@ pub(super) fn choose(
     let present = standing.granted.class.as_deref().filter(|_| standing.provisioned);
     if let Some(class) = present.and_then(|name| class_by_name(name, fetched)) {
         match decide(intent, [&as_default(class)], standing.namespace_labels) {
-            Ok(decision) => return Ok(into_owned(decision)),
+            Ok(decision) => {
+                let decision = into_owned(decision);
+                check_wire(&decision.class, fetched)?;
+                check_same(&decision.class, intent, fetched, standing)?;
+                return Ok(decision);
+            }
             // The Network, or its class's access, has changed: perhaps another class serves it.
             Err(DecideError::Selection(_)) => {}
             Err(other) => return Err(other.into()),
@@ -52,9 +58,43 @@ pub(super) fn choose(
             leases: standing.leases,
         });
     }
+    check_wire(&decision.class, fetched)?;
     let others = fetched.others(&intent.owner.namespace, name, &intent.owner.uid);
     check_networks(&intent.owner, standing.seniority, others, &decision.class)?;
     Ok(decision)
+}
+
+/// A class that gives its wire another name than it has would give out VLANs that are taken there.
+fn check_wire(class: &Class, fetched: &Fetched) -> Result<(), ProvisionError> {
+    match fetched.fabric_conflicts.get(&class.name) {
+        Some(conflict) => Err(ProvisionError::Fabric(Box::new(conflict.clone()))),
+        None => Ok(()),
+    }
+}
+
+/// The class may have changed, but not in what would set new attachments apart from those that run.
+fn check_same(
+    class: &Class,
+    intent: &NetworkIntent,
+    fetched: &Fetched,
+    standing: &Standing<'_>,
+) -> Result<(), ProvisionError> {
+    let fabrics = fetched.reserved.of(&intent.owner.uid).filter_map(|(thing, _)| match thing {
+        Thing::Vlan(fabric, _) => Some(fabric),
+        _ => None,
+    });
+    let providers =
+        standing.granted.provider.iter().map(|provider| ("the provider", provider, &class.provider));
+    let fabrics = fabrics.map(|fabric| ("the fabric", fabric, &class.fabric));
+    match providers.chain(fabrics).find(|(_, was, becomes)| was != becomes) {
+        Some((what, was, becomes)) if standing.leases > 0 => Err(ProvisionError::Fixed {
+            what,
+            was: was.clone(),
+            becomes: becomes.clone(),
+            leases: standing.leases,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A class that there is, or one of the built-in ones.
@@ -81,9 +121,9 @@ fn into_owned(decision: Decision<'_>) -> Decision<'static> {
     }
 }
 
-/// A Network's place in the order of creation.
-pub(super) fn seniority_of(network: &Network) -> Seniority {
-    let meta = &network.metadata;
+/// An object's place in the order of creation. One that is not created yet is the last.
+pub(super) fn seniority_of<K: Kind>(object: &K) -> Seniority {
+    let meta = object.meta();
     Seniority {
         created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
         uid: meta.uid.clone().unwrap_or_default(),

@@ -1,7 +1,9 @@
 //! Why a Network is not Ready, as its conditions say it.
 
 use ipnetwork::IpNetwork;
-use knap_core::{DecideError, LayoutError, OverQuota, ProviderError};
+use knap_core::{
+    ClusterConflict, DecideError, FabricConflict, LayoutError, OverQuota, ProviderError, SelectionError,
+};
 
 use super::granted::GrantedError;
 use crate::store::StoreError;
@@ -25,6 +27,9 @@ pub(super) enum ProvisionError {
     /// No class serves it.
     #[error(transparent)]
     Decide(#[from] DecideError),
+    /// Its class gives a wire another name than an earlier one has.
+    #[error(transparent)]
+    Fabric(Box<FabricConflict>),
     /// Too many Networks.
     #[error(transparent)]
     OverQuota(#[from] OverQuota),
@@ -36,8 +41,8 @@ pub(super) enum ProvisionError {
     Fixed { what: &'static str, was: String, becomes: String, leases: u32 },
     /// Somebody has the subnet, or one that overlaps it.
     #[error(
-        "subnet {cidr} conflicts with {other}, which belongs to Network {owner}{drains}: change spec.subnets; \
-         if that Network goes, this one will be served by itself"
+        "subnet {cidr} conflicts with {other}, which belongs to Network {owner}{drains}: change spec.subnets{}; \
+         if that Network goes, this one will be served by itself", .free.map(|free| format!(" ({free} is free)")).unwrap_or_default()
     )]
     Conflict {
         cidr: IpNetwork,
@@ -45,7 +50,12 @@ pub(super) enum ProvisionError {
         owner: String,
         /// `""`, or that the Network is gone and its attachments run.
         drains: &'static str,
+        /// A subnet of this size that nobody has.
+        free: Option<IpNetwork>,
     },
+    /// The cluster itself uses the addresses.
+    #[error(transparent)]
+    Cluster(#[from] ClusterConflict),
     /// Nothing is left of what the class has.
     #[error(
         "NetworkClass {class:?} has no free {what} left: remove Networks that are not used, or have the administrator \
@@ -89,9 +99,11 @@ impl ProvisionError {
             Self::Decide(DecideError::UnknownProvider { .. }) => "UnknownProvider",
             Self::Decide(DecideError::Class { .. }) => "InvalidClass",
             Self::Decide(DecideError::Needs(_)) => "NotOffered",
+            Self::Fabric(_) => "InvalidClass",
             Self::OverQuota(_) => "OverQuota",
             Self::Fixed { .. } => "FixedWhileAttached",
             Self::Conflict { .. } => "Conflict",
+            Self::Cluster(_) => "ClusterConflict",
             Self::InUse { .. } => "InUse",
             Self::Exhausted { .. } => "Exhausted",
             Self::Lost { .. } => "ReservationLost",
@@ -110,8 +122,27 @@ impl ProvisionError {
                 | Self::Class(_)
                 | Self::StickyWithoutKubernetes
                 | Self::Decide(_)
+                | Self::Fabric(_)
                 | Self::OverQuota(_)
                 | Self::Fixed { .. }
         )
+    }
+
+    /// Whether it may end without anybody changing the Network, or what serves it: by a class that is still to come, or by
+    /// the end of attachments that a deleted Network has left.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Decide(DecideError::Selection(selection)) => match selection {
+                SelectionError::UnknownClass { .. }
+                | SelectionError::NoClassOfProvider { .. }
+                | SelectionError::NoDefault { .. } => true,
+                SelectionError::NoneFits { refusals } => refusals.is_empty(),
+                _ => false,
+            },
+            Self::Conflict { drains, .. } => !drains.is_empty(),
+            // These are not about the spec.
+            Self::Lost { .. } | Self::Granted(_) | Self::Store(_) => true,
+            _ => false,
+        }
     }
 }

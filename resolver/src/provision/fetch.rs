@@ -1,9 +1,11 @@
 //! First step: all that one pass decides from, read from the view once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use knap_api::Network;
-use knap_core::{Class, Seniority};
+use knap_api::{Network, NetworkClass};
+use knap_core::{Class, ClusterNetworks, FabricConflict, Seniority, fabric_conflicts};
+use kube::ResourceExt;
 
 use super::choose::seniority_of;
 use super::reserved::Reserved;
@@ -16,6 +18,10 @@ pub(super) struct Fetched {
     pub(super) classes: BTreeMap<String, Class>,
     /// Those that can't, by name.
     pub(super) broken_classes: BTreeMap<String, TranslateError>,
+    /// Those that give a wire another name than an earlier one has, by name.
+    pub(super) fabric_conflicts: BTreeMap<String, FabricConflict>,
+    /// What the cluster itself uses.
+    pub(super) cluster_networks: Arc<ClusterNetworks>,
     /// Everything reserved, kept up as the pass goes on.
     pub(super) reserved: Reserved,
     /// By namespace and UID: the Networks that a class serves, for quotas.
@@ -24,21 +30,35 @@ pub(super) struct Fetched {
 
 impl Fetched {
     pub(super) fn new(view: &View) -> Self {
+        Self::with_classes(view, &view.classes.all())
+    }
+
+    /// The same, if these were the classes that there are.
+    pub(super) fn with_classes(view: &View, all: &[Arc<NetworkClass>]) -> Self {
         let mut classes = BTreeMap::new();
         let mut broken_classes = BTreeMap::new();
-        for class in view.classes.all() {
-            let name = class.metadata.name.clone().unwrap_or_default();
-            match translate::class(&class) {
-                Ok(class) => {
-                    classes.insert(name, class);
+        let mut seniorities = BTreeMap::new();
+        for class in all {
+            let name = class.name_any();
+            match translate::class(class) {
+                Ok(translated) => {
+                    seniorities.insert(name.clone(), seniority_of(&**class));
+                    classes.insert(name, translated);
                 }
                 Err(error) => {
                     broken_classes.insert(name, error);
                 }
             }
         }
-        let reserved = Reserved::new(view.reservations.all());
-        let mut fetched = Self { classes, broken_classes, reserved, served: HashMap::new() };
+        let fabric_conflicts = fabric_conflicts(classes.values().zip(seniorities.values()), || view.nodes());
+        let mut fetched = Self {
+            classes,
+            broken_classes,
+            fabric_conflicts,
+            cluster_networks: view.cluster_networks(),
+            reserved: Reserved::new(view.reservations.all()),
+            served: HashMap::new(),
+        };
         for network in view.networks.all() {
             fetched.note_class(&network);
         }

@@ -11,6 +11,7 @@ use knap_core::{MacCode, Slot, Subnet};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) class: Option<String>,
+    pub(crate) provider: Option<String>,
     pub(crate) mac_code: Option<MacCode>,
     pub(crate) vlan: Option<u16>,
     pub(crate) vni: Option<u32>,
@@ -47,6 +48,7 @@ impl Granted {
             .map(|subnet| subnet_of(subnet).ok_or_else(|| invalid("subnets", &subnet.cidr)));
         Ok(Self {
             class: status.class.clone(),
+            provider: status.provider.clone(),
             mac_code,
             vlan: segment.vlan,
             vni: segment.vni,

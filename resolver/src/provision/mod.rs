@@ -4,6 +4,7 @@
 //! between passes but what is in the store, so that another replica can go on at any point.
 
 mod choose;
+mod class;
 mod error;
 mod fetch;
 mod finish;
@@ -15,6 +16,7 @@ mod retire;
 mod status;
 mod surroundings;
 mod take;
+mod trial;
 mod verify;
 mod work;
 
@@ -25,12 +27,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use choose::built_in_by_name;
+pub(crate) use class::check_class;
 pub(crate) use granted::{Granted, display_name, subnets_in_use};
 pub use news::News;
 pub(crate) use reserved::{Thing, is_draining, is_verified};
 pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};
 pub use surroundings::{Alone, Surroundings};
 pub(crate) use surroundings::{Published, Subject, Trouble};
+pub(crate) use trial::{Trial, classes_with};
 
 use crate::store::{Store, StoreError};
 use crate::view::{Change, View};
@@ -58,6 +62,8 @@ pub struct Provisioner<S, A = Alone> {
     store: S,
     view: Arc<View>,
     rules: Rules,
+    /// Whether the view is told what is written to the store.
+    told: bool,
 }
 
 impl<S: Store> Provisioner<S> {
@@ -65,12 +71,17 @@ impl<S: Store> Provisioner<S> {
     pub fn new(store: S, view: Arc<View>, rules: Rules) -> Self {
         Self::among(Alone, store, view, rules)
     }
+
+    /// One whose writes to the store only seem to happen.
+    fn on_trial(store: S, view: Arc<View>, rules: Rules) -> Self {
+        Self { told: false, ..Self::new(store, view, rules) }
+    }
 }
 
 impl<S: Store, A: Surroundings> Provisioner<S, A> {
     /// A controller over a store and the picture of it, with all that is around them.
     pub fn among(surroundings: A, store: S, view: Arc<View>, rules: Rules) -> Self {
-        Self { surroundings, store, view, rules }
+        Self { surroundings, store, view, rules, told: true }
     }
 
     /// Runs until it is dropped. Tells when every Network has been looked at once.

@@ -45,7 +45,8 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         Ok(())
     }
 
-    async fn provision(
+    /// The steps from a spec to what serves it.
+    pub(super) async fn provision(
         &self,
         network: &Network,
         fetched: &mut Fetched,
@@ -69,7 +70,8 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         check_addressing(&granted, needs.subnets.is_empty(), leases)?;
         let mut taker = Taker {
             store: &self.store,
-            view: &self.view,
+            changes: self.told.then_some(&*self.view),
+            cluster: &fetched.cluster_networks,
             reserved: &mut fetched.reserved,
             intent: &intent,
             class: &class,

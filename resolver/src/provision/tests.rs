@@ -11,7 +11,7 @@ use crate::testing::{HeldBack, World, controller};
 /// A class of macvlan that lets Networks name their subnets.
 fn fabric(more: &Value) -> Value {
     let mut spec = json!({
-        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
+        "provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
         "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
     });
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -31,11 +31,11 @@ pub(super) enum Verdict {
 /// Looks whether an unverified subnet may stay. It must be in the store already when this is called.
 pub(super) async fn verify<S: Store>(
     store: &S,
-    view: &View,
+    changes: Option<&View>,
     mine: &Reservation,
     reserved: &mut Reserved,
 ) -> Result<Verdict, StoreError> {
-    let all = all_earlier(store, view, mine).await?;
+    let all = all_earlier(store, changes, mine).await?;
     let claims: Vec<_> = all.iter().filter_map(|reservation| claim_of(reservation)).collect();
     let conflict =
         claim_of(mine).and_then(|mine| first_conflict(&mine, &claims).map(|other| other.name.clone()));
@@ -59,18 +59,21 @@ pub(super) async fn verify<S: Store>(
 /// Every Reservation that is earlier than this one, and perhaps later ones.
 async fn all_earlier<S: Store>(
     store: &S,
-    view: &View,
+    changes: Option<&View>,
     mine: &Reservation,
 ) -> Result<Vec<Arc<Reservation>>, StoreError> {
     let name = ObjectName::of(mine);
+    let Some(view) = changes else { return listed(store).await };
     let told = view.reservations.until(|table| {
         table.get(&name).filter(|told| told.uid() == mine.uid() && order_of(told) >= order_of(mine))
     });
     match timeout(SOON, told).await {
         Ok(_) => Ok(view.reservations.all()),
-        Err(_) => {
-            let listed = store.list::<Reservation>(&Labels::new()).await?;
-            Ok(listed.into_iter().map(Arc::new).collect())
-        }
+        Err(_) => listed(store).await,
     }
+}
+
+async fn listed<S: Store>(store: &S) -> Result<Vec<Arc<Reservation>>, StoreError> {
+    let listed = store.list::<Reservation>(&Labels::new()).await?;
+    Ok(listed.into_iter().map(Arc::new).collect())
 }

@@ -82,7 +82,7 @@ impl Work {
         } else {
             self.networks.iter().filter_map(|name| view.networks.get(name)).collect()
         };
-        networks.sort_by_cached_key(|network| seniority_of(network));
+        networks.sort_by_cached_key(|network| seniority_of(&**network));
         networks.iter().map(|network| ObjectName::of(&**network)).collect()
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
 use tokio::task::JoinSet;
 
+use super::cluster_networks::NodeNetworks;
 use super::table::{Fed, Feed};
 use super::{Change, Table, View, labels_of_namespace, labels_of_node};
 use crate::store::{Kind, ObjectName, Store, WatchEvent};
@@ -55,9 +56,7 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
         changed: |_, _, _| Some(Change::Everything),
     };
     tasks.spawn(table(store.clone(), Arc::clone(view), namespaces));
-    // A Node's labels matter when an attachment is made there, and to no controller.
-    let nodes = TableOf { table: |view| &view.nodes, keep: labels_of_node, changed: |_, _, _| None };
-    tasks.spawn(table(store.clone(), Arc::clone(view), nodes));
+    tasks.spawn(nodes(store.clone(), Arc::clone(view)));
     tasks.spawn(leases(store.clone(), Arc::clone(view)));
     tasks
 }
@@ -85,6 +84,24 @@ async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(store: S, view: Arc<
         };
         if let Some(change) = change {
             view.tell(&change);
+        }
+    }
+}
+
+/// A Node's labels matter when an attachment is made there, and to no controller; its networks matter to all Networks.
+async fn nodes<S: Store>(store: S, view: Arc<View>) {
+    let mut events = store.watch::<Node>();
+    let mut feed = Feed::new(&view.nodes, labels_of_node);
+    let mut networks = NodeNetworks::default();
+    while let Some(event) = events.next().await {
+        networks.take(&event);
+        let fed = feed.take(event);
+        if let Some(networks) = networks.news() {
+            view.learn_cluster_networks("nodes", networks);
+        }
+        if matches!(fed, Fed::Current) {
+            told::<Node>(&view);
+            view.tell(&Change::Everything);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the resolver knows without asking: a picture of the store, fed by watches. It may be old; it proposes, and the
 //! store disposes.
 
+mod cluster_networks;
 mod follow;
 mod holder;
 mod leases;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use knap_api::{Network, NetworkClass, Reservation};
+use knap_core::{ClusterNetwork, ClusterNetworks};
 use knap_protocol::NetworkName;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::store::{ObjectName, Store};
+use cluster_networks::KnownNetworks;
 
 pub use holder::HolderHash;
 pub(crate) use holder::attempt_hash;
@@ -40,6 +43,7 @@ pub struct View {
     pub leases: LeaseIndex,
     namespaces: Table<LabelMap>,
     nodes: Table<LabelMap>,
+    cluster_networks: KnownNetworks,
     /// Kinds that have not been told in full yet, by their plural.
     untold: watch::Sender<BTreeSet<String>>,
     /// Who acts on changes.
@@ -73,6 +77,7 @@ impl View {
             leases: LeaseIndex::default(),
             namespaces: Table::default(),
             nodes: Table::default(),
+            cluster_networks: KnownNetworks::default(),
             untold: watch::Sender::new(follow::kinds()),
             listeners: Mutex::default(),
         });
@@ -130,6 +135,26 @@ impl View {
     /// Labels of a node, by the same rule.
     pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
         labels_among(&self.nodes, name)
+    }
+
+    /// The labels of all nodes, sorted by the nodes' names.
+    pub fn nodes(&self) -> Vec<(String, LabelMap)> {
+        let all = self.nodes.entries().into_iter();
+        let mut nodes: Vec<_> = all.map(|(name, labels)| (name.name, LabelMap::clone(&labels))).collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// The networks that the cluster itself uses, as far as they are known.
+    pub fn cluster_networks(&self) -> Arc<ClusterNetworks> {
+        self.cluster_networks.all()
+    }
+
+    /// Learns of networks that the cluster itself uses; what `who` has said before is forgotten.
+    pub fn learn_cluster_networks(&self, who: &'static str, networks: Vec<ClusterNetwork>) {
+        if self.cluster_networks.replace(who, networks) {
+            self.tell(&Change::Everything);
+        }
     }
 }
 

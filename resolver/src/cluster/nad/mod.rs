@@ -10,6 +10,8 @@ use knap_api::NetworkAttachmentDefinition;
 use kube::ResourceExt;
 use serde_json::json;
 
+pub(crate) use self::thin::concerned;
+
 use self::known::{Known, State};
 use crate::provision::{Published, Subject, Trouble};
 use crate::store::kubernetes::KubernetesStore;

@@ -119,7 +119,7 @@ pub(super) fn leads_to(definition: &NetworkAttachmentDefinition) -> Option<Objec
 }
 
 /// All Networks that would have a definition of this name.
-pub(super) fn concerned(name: &ObjectName) -> Vec<ObjectName> {
+pub(crate) fn concerned(name: &ObjectName) -> Vec<ObjectName> {
     let splits = name.name.match_indices(SEPARATOR).filter_map(|(at, separator)| {
         let (namespace, network) = (name.name.get(..at)?, name.name.get(at + separator.len()..)?);
         (!namespace.is_empty() && !network.is_empty()).then(|| ObjectName::namespaced(namespace, network))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use knap_api::{NETWORK_UID_LABEL, Network, NetworkClass, NetworkLease, Reservation};
+use knap_core::ClusterNetwork;
 use kube::ResourceExt;
 
 use crate::manifests::{Contents, Manifest};
@@ -21,6 +22,8 @@ pub(super) struct Found {
     pub(super) reservations: Vec<Reservation>,
     /// Of the Networks that are to be changed: attachments forbid some changes.
     pub(super) leases: Vec<NetworkLease>,
+    /// Beside those that Nodes name.
+    pub(super) cluster_networks: Vec<ClusterNetwork>,
 }
 
 impl Found {
@@ -61,6 +64,7 @@ impl Found {
             reservations: store.list(&all).await?,
             networks,
             leases,
+            cluster_networks: Vec::new(),
         })
     }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{OutputFormat, PlanArgs};
 use crate::cluster::connect::{self, ConfigError};
+use crate::cluster::own_networks;
 use crate::manifests::{Contents, FolderError, Manifest, ManifestError, parse};
 use crate::store::StoreError;
 use crate::store::embedded::OpenError;
@@ -129,7 +130,7 @@ pub fn run(args: &PlanArgs) -> Result<Planned, PlanError> {
 
 async fn plan(subjects: Subjects, args: &PlanArgs) -> Result<Report, PlanError> {
     let subjects: Vec<_> = subjects.manifests.into_iter().map(|(_, manifest)| manifest).collect();
-    let (found, broken) = match &args.manifests {
+    let (mut found, broken) = match &args.manifests {
         Some(folder) => {
             let files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
             let mut contents = Contents::read(folder, &files)?;
@@ -138,6 +139,7 @@ async fn plan(subjects: Subjects, args: &PlanArgs) -> Result<Report, PlanError> 
         }
         None => (in_cluster(args.kubeconfig.as_deref(), &subjects).await?, Vec::new()),
     };
+    found.cluster_networks.extend(own_networks::given(&args.cluster_cidrs));
     let world = World::of(found, &subjects).await?;
     world.report(&subjects, broken, args.node.as_deref()).await
 }
@@ -153,7 +155,12 @@ async fn in_cluster(kubeconfig: Option<&Path>, subjects: &[Manifest]) -> Result<
     let store = KubernetesStore::new(config)?;
     let changed = subjects.iter().filter(|manifest| matches!(manifest, Manifest::Network(_)));
     let changed = changed.map(Manifest::name).collect();
-    Found::in_store(&store, &changed).await.map_err(|source| PlanError::Cluster { server, source })
+    // Who may not look at these is told of conflicts with Nodes' networks alone.
+    let services = own_networks::of_services(&store.client()).await.unwrap_or_default();
+    let found = Found::in_store(&store, &changed).await;
+    let mut found = found.map_err(|source| PlanError::Cluster { server, source })?;
+    found.cluster_networks = services;
+    Ok(found)
 }
 
 fn key(manifest: &Manifest) -> (&'static str, crate::store::ObjectName) {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::api::core::v1::Node;
 use knap_api::{NETWORK_UID_LABEL, NetworkLease, Reservation};
 use kube::{Resource, ResourceExt};
 
@@ -12,7 +13,9 @@ use crate::store::{Kind, Store, StoreError};
 /// Puts all into the store but the Networks that were never decided. No controller may run on it yet.
 pub(super) async fn copy<S: Store>(store: &S, found: &Found) -> Result<(), StoreError> {
     create_all(store, &found.namespaces).await?;
-    create_all(store, &found.nodes).await?;
+    for node in &found.nodes {
+        create_node(store, node).await?;
+    }
     create_all(store, &found.classes).await?;
     let mut uids = Uids::default();
     for network in found.networks.iter().filter(|network| network.status.is_some()) {
@@ -34,6 +37,16 @@ pub(super) async fn copy<S: Store>(store: &S, found: &Found) -> Result<(), Store
         uids.rename(&mut renamed.spec.network.uid);
         uids.relabel(&mut renamed);
         store.create(&renamed).await?;
+    }
+    Ok(())
+}
+
+/// A Node with its addresses, which are in its status.
+pub(super) async fn create_node<S: Store>(store: &S, node: &Node) -> Result<(), StoreError> {
+    let mut created = store.create(node).await?;
+    if node.status.is_some() {
+        created.status.clone_from(&node.status);
+        store.update_status(&created).await?;
     }
     Ok(())
 }

@@ -3,14 +3,12 @@
 use std::fmt;
 
 use knap_api::{Network, NetworkClass, Segment, StatusSubnet};
-use knap_core::provider::provider;
 use kube::ResourceExt;
 use serde::{Serialize, Serializer};
 
 use super::example::Example;
 use crate::manifests::BrokenManifest;
-use crate::provision::{READY, condition, display_name, is_ready};
-use crate::translate;
+use crate::provision::{READY, check_class, condition, display_name, is_ready};
 
 /// What is planned.
 #[derive(Debug, Default, Serialize)]
@@ -116,16 +114,9 @@ fn because(network: &Network) -> String {
 
 impl ClassPlan {
     pub(super) fn of(class: &NetworkClass) -> Self {
-        let refused = match translate::class(class) {
-            Err(error) => Some(("InvalidClass", error.to_string())),
-            Ok(translated) => match provider(&translated.provider) {
-                None => Some(("UnknownProvider", format!("there is no provider {:?}", translated.provider))),
-                Some(provider) => {
-                    provider.validate(&translated).err().map(|error| ("InvalidClass", error.to_string()))
-                }
-            },
-        };
-        let refused = refused.map(|(reason, message)| Refused { reason: reason.to_owned(), message });
+        let refused = check_class(class).err();
+        let refused =
+            refused.map(|error| Refused { reason: error.reason().to_owned(), message: error.to_string() });
         Self { class: class.name_any(), provider: class.spec.provider.clone(), refused }
     }
 }

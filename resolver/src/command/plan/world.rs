@@ -45,12 +45,13 @@ impl World {
         for manifest in subjects {
             match manifest {
                 Manifest::Namespace(object) => drop(store.create(object.as_ref()).await?),
-                Manifest::Node(object) => drop(store.create(object.as_ref()).await?),
+                Manifest::Node(object) => replica::create_node(&store, object).await?,
                 Manifest::NetworkClass(object) => drop(store.create(object.as_ref()).await?),
                 Manifest::Network(_) => {}
             }
         }
         let (view, mut tasks) = View::follow(&store);
+        view.learn_cluster_networks("found", found.cluster_networks.clone());
         let (first_pass, looked) = oneshot::channel();
         // As `serve` does it: without Kubernetes there is nobody to keep an address for.
         let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });

@@ -40,6 +40,7 @@ pub(super) async fn start(
     let service = Arc::new(Service {
         metrics: Metrics::new(&view, &calls, attacher.counters()),
         attacher,
+        admission: None,
         store,
         view,
         token,

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::stop::Stop;
 use super::{ServeError, Started};
+use crate::admission::Policy;
 use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::certificates::{Keeper, Served};
@@ -19,6 +20,9 @@ use crate::provision::{Provisioner, Rules};
 use crate::store::Store;
 use crate::store::kubernetes::KubernetesStore;
 use crate::view::View;
+
+/// What can be kept for whom.
+const RULES: Rules = Rules { sticky: false };
 
 /// Starts every part. The API server may be down, and Knap's kinds missing: then it is not ready until they come.
 pub(super) async fn start(
@@ -38,6 +42,8 @@ pub(super) async fn start(
 
     let mut parts = JoinSet::new();
     parts.spawn(cluster::kinds::explain(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
+    view.learn_cluster_networks("flags", cluster::own_networks::given(&kubernetes.cluster_cidrs));
+    parts.spawn(cluster::own_networks::follow(cluster.client(), Arc::clone(&view)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let controllers = controllers(cluster, store.clone(), Arc::clone(&view));
@@ -53,6 +59,7 @@ pub(super) async fn start(
     let service = Arc::new(Service {
         metrics: Metrics::new(&view, &calls, attacher.counters()),
         attacher,
+        admission: Some(Policy { rules: RULES }),
         store,
         view,
         token,
@@ -78,8 +85,7 @@ fn controllers<S: Store>(cluster: KubernetesStore, store: S, view: Arc<View>) ->
     move || {
         let mut controllers = JoinSet::new();
         let around = Cluster::new(&cluster, &view, &mut controllers);
-        let rules = Rules { sticky: false };
-        let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), rules);
+        let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), RULES);
         controllers.spawn(provisioner.run(oneshot::channel().0));
         controllers
     }

@@ -7,7 +7,7 @@ mod subnets;
 use std::sync::Arc;
 
 use knap_api::{Reservation, ReservationSpec, ReservedFor};
-use knap_core::{Class, Grant, Needs, NetworkIntent};
+use knap_core::{Class, ClusterNetworks, Grant, Needs, NetworkIntent};
 use kube::ResourceExt;
 
 use super::error::ProvisionError;
@@ -20,7 +20,10 @@ use crate::view::View;
 /// Takes what one Network needs.
 pub(super) struct Taker<'a, S> {
     pub(super) store: &'a S,
-    pub(super) view: &'a View,
+    /// What tells of the store's changes, where something does.
+    pub(super) changes: Option<&'a View>,
+    /// What no subnet may overlap, whoever has it.
+    pub(super) cluster: &'a ClusterNetworks,
     pub(super) reserved: &'a mut Reserved,
     pub(super) intent: &'a NetworkIntent,
     pub(super) class: &'a Class,

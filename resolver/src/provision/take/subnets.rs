@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use knap_api::{Reservation, ReservationSpec};
-use knap_core::{Layout, Subnet, SubnetNeed, carve, reservation};
+use knap_core::{Layout, Pool, Subnet, SubnetNeed, carve, reservation};
 
 use super::{Owned, Taker, owner_of};
 use crate::fault;
@@ -21,7 +21,7 @@ impl<S: Store> Taker<'_, S> {
                     Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
                     _ => None,
                 });
-                self.requested(subnet.cidr, held.first().map_or(scope, String::as_str)).await?;
+                self.requested(subnet.cidr, held.first().map_or(scope, String::as_str), &[]).await?;
                 subnets.push(subnet);
             }
         }
@@ -60,25 +60,47 @@ impl<S: Store> Taker<'_, S> {
         cidr: IpNetwork,
         scope: &str,
     ) -> Result<Subnet, ProvisionError> {
-        self.requested(cidr, scope).await?;
+        self.requested(cidr, scope, &need.pools).await?;
         let pool = need.pools.iter().find(|pool| pool.cidr().contains(cidr.network()));
         Ok(pool
             .map_or_else(|| Subnet::new(cidr, None, None), |pool| pool.subnet(cidr, need.gateway_by_default)))
     }
 
-    /// Exactly this subnet, or why not.
-    async fn requested(&mut self, cidr: IpNetwork, scope: &str) -> Result<(), ProvisionError> {
+    /// Exactly this subnet, or why not; with one of the pools that would do as well.
+    async fn requested(
+        &mut self,
+        cidr: IpNetwork,
+        scope: &str,
+        pools: &[Pool],
+    ) -> Result<(), ProvisionError> {
         let name = reservation::subnet_name(scope, cidr);
+        let free = || self.free(pools, cidr.prefix(), scope);
+        if let Some(conflict) = self.cluster.conflict(cidr, &self.intent.reserved, free) {
+            return Err(conflict.into());
+        }
         let uid = &self.intent.owner.uid;
         if self.reserved.named(uid, &name).is_none()
             && let Some(other) = self.reserved.overlap(uid, scope, self.needs.routed, cidr)
         {
-            return Err(conflict(cidr, other));
+            return Err(conflict(cidr, other, free()));
         }
         match self.subnet(&name, cidr, scope).await? {
             Verdict::Verified => Ok(()),
-            Verdict::Conflict(other) => Err(conflict(cidr, &other)),
+            Verdict::Conflict(other) => Err(conflict(cidr, &other, self.free(pools, cidr.prefix(), scope))),
         }
+    }
+
+    /// What is in the way of a subnet of this Network.
+    fn taken(&self, scope: &str) -> Vec<IpNetwork> {
+        let mut taken = self.reserved.subnets(scope, self.needs.routed);
+        taken.extend(self.cluster.taken(&self.intent.reserved));
+        taken
+    }
+
+    /// A subnet of this size that nobody has.
+    fn free(&self, pools: &[Pool], prefix_length: u8, scope: &str) -> Option<IpNetwork> {
+        let taken = self.taken(scope);
+        pools.iter().find_map(|pool| carve(&pool.in_units_of(prefix_length)?, &taken))
     }
 
     /// What is held and still fits, or the first unit that nobody has.
@@ -94,16 +116,14 @@ impl<S: Store> Taker<'_, S> {
         });
         for pool in &need.pools {
             let is_unit = |cidr: &IpNetwork| {
-                cidr.prefix() == pool.prefix_length() && pool.cidr().contains(cidr.network())
+                cidr.prefix() == pool.prefix_length()
+                    && pool.cidr().contains(cidr.network())
+                    && self.cluster.conflict(*cidr, &self.intent.reserved, || None).is_none()
             };
             let mut candidate = held.iter().copied().find(is_unit);
             let mut in_the_way = Vec::new();
             loop {
-                let taken = || {
-                    let mut taken = self.reserved.subnets(scope, self.needs.routed);
-                    taken.extend(&in_the_way);
-                    taken
-                };
+                let taken = || [self.taken(scope).as_slice(), &in_the_way].concat();
                 let Some(cidr) = candidate.take().or_else(|| carve(pool, &taken())) else { break };
                 let name = reservation::subnet_name(scope, cidr);
                 match self.subnet(&name, cidr, scope).await? {
@@ -129,7 +149,7 @@ impl<S: Store> Taker<'_, S> {
             Owned::Ours(ours) => ours,
             Owned::Theirs(theirs) => return Ok(Verdict::Conflict(theirs)),
         };
-        let verdict = verify::verify(self.store, self.view, &ours, self.reserved).await?;
+        let verdict = verify::verify(self.store, self.changes, &ours, self.reserved).await?;
         if matches!(verdict, Verdict::Conflict(_)) {
             self.used.retain(|used| used != name);
         }
@@ -138,12 +158,13 @@ impl<S: Store> Taker<'_, S> {
     }
 }
 
-fn conflict(cidr: IpNetwork, other: &Reservation) -> ProvisionError {
+fn conflict(cidr: IpNetwork, other: &Reservation, free: Option<IpNetwork>) -> ProvisionError {
     ProvisionError::Conflict {
         cidr,
         other: cidr_of(other).unwrap_or(cidr),
         owner: owner_of(other),
         drains: if is_draining(other) { ", which is deleted but still has attachments" } else { "" },
+        free,
     }
 }
 

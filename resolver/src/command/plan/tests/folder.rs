@@ -47,6 +47,7 @@ impl Folder {
             files: vec![self.file(file)],
             manifests: Some(self.0.path().to_owned()),
             kubeconfig: None,
+            cluster_cidrs: Vec::new(),
             node: None,
             output,
         };

@@ -1,0 +1,70 @@
+//! Admission: what the API server asks before it takes an object (AdmissionReview, `admission.k8s.io/v1`).
+//!
+//! The files here decide, from the view and the object alone; `http` asks and answers. What is decided about Networks and
+//! classes is what the controllers would decide, by the same code: see [`crate::provision`].
+
+mod class;
+mod network;
+mod pod;
+mod review;
+mod verdict;
+
+use std::sync::Arc;
+
+use knap_protocol::NetworkName;
+
+pub(crate) use pod::Read;
+pub(crate) use review::{Answer, Question, answer};
+pub(crate) use verdict::Verdict;
+
+use crate::provision::Rules;
+use crate::view::View;
+
+/// What can be asked about, each on a path of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A Network that is made or changed.
+    Network,
+    /// A NetworkClass that is made or changed.
+    NetworkClass,
+    /// A pod that names Networks.
+    Pod,
+    /// A pod that names what leads to Networks, and knows nothing of Knap.
+    Launcher,
+}
+
+/// How this cluster wants it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// As the controllers have them.
+    pub rules: Rules,
+}
+
+impl Policy {
+    /// Networks that have to be read before this can be decided: the view does not know them.
+    pub(crate) fn unknown(&self, view: &View, subject: Subject, question: &Question) -> Vec<NetworkName> {
+        match subject {
+            Subject::Pod => pod::unknown(view, question),
+            Subject::Network | Subject::NetworkClass | Subject::Launcher => Vec::new(),
+        }
+    }
+
+    /// Decides about one object; with what was read for that.
+    pub(crate) async fn decide(
+        &self,
+        view: &Arc<View>,
+        subject: Subject,
+        question: &Question,
+        read: &Read,
+    ) -> Verdict {
+        match subject {
+            Subject::Pod => pod::decide(view, self.rules, question, read).await,
+            Subject::Launcher => pod::launcher(view, question),
+            Subject::Network => network::decide(view, self.rules, question).await,
+            Subject::NetworkClass => class::decide(view, self.rules, question).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

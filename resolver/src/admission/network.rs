@@ -1,0 +1,65 @@
+//! Networks: whether what is written would be served.
+
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use knap_api::Network;
+use knap_core::check_removal;
+use knap_protocol::NetworkName;
+use kube::ResourceExt;
+
+use super::{Question, Verdict};
+use crate::provision::{Granted, Rules, Trial};
+use crate::store::ObjectName;
+use crate::view::View;
+
+pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) -> Verdict {
+    if question.leaves_spec_alone() {
+        return Verdict::allowed();
+    }
+    let mut network: Network = match question.object() {
+        Ok(network) => network,
+        Err(why) => return Verdict::refused(why),
+    };
+    let known = view.networks.get(&ObjectName::of(&network));
+    let old = if question.operation == "UPDATE" { question.old_object::<Network>() } else { None };
+    match &old {
+        // There is one of this name: the API server says that better.
+        None if question.operation == "CREATE" && known.is_some() => return Verdict::allowed(),
+        None => {}
+        // What it was granted is not the writer's to change.
+        Some(old) => network.status.clone_from(&old.status),
+    }
+    if let Some(why) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
+        return Verdict::refused(format!("Network {}: {why}", name_of(&network)));
+    }
+    let Err(unserved) = Trial::new(view, rules).network(&network).await else { return Verdict::allowed() };
+    let message = format!("Network {} would not be served: {}", name_of(&network), unserved.message);
+    if unserved.may_pass {
+        return Verdict::warning(message);
+    }
+    // Who changes something else of a Network that is refused already is not to blame.
+    if let Some(mut old) = old {
+        old.metadata.namespace.clone_from(&network.metadata.namespace);
+        if Trial::new(view, rules).network(&old).await == Err(unserved) {
+            return Verdict::warning(message);
+        }
+    }
+    Verdict::refused(message)
+}
+
+/// Why a subnet can't be taken away, if one is that attachments use.
+fn removed_in_use(view: &View, old: &Network, new: &Network) -> Option<String> {
+    let name = NetworkName::new(&new.namespace()?, &new.name_any()).ok()?;
+    let held = view.leases.slots_of(&name, &old.uid()?);
+    let granted = Granted::of(old).ok()?.subnets;
+    let prefixes = |network: &Network| -> Vec<IpNetwork> {
+        network.spec.subnets.iter().filter_map(|subnet| subnet.parse().ok()).collect()
+    };
+    let checked = check_removal(&prefixes(old), &prefixes(new), &granted, &held);
+    checked.err().map(|removed| removed.to_string())
+}
+
+fn name_of(network: &Network) -> String {
+    ObjectName::of(network).to_string()
+}

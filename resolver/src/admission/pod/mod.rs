@@ -1,0 +1,270 @@
+//! Pods: what one that names Networks needs beside, so that Multus attaches it and the scheduler finds a node that can.
+
+mod affinity;
+mod devices;
+mod merge;
+mod selection;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use knap_api::Network;
+use knap_core::{Class, may_attach};
+use knap_protocol::NetworkName;
+use serde_json::{Value, json};
+
+use self::merge::{Wanted, merge};
+use self::selection::{Selection, Selections};
+use super::{Question, Verdict};
+use crate::attach::Refusal;
+use crate::cluster::nad::concerned;
+use crate::provision::{READY, Rules, Trial, built_in_by_name, condition, is_decided, is_ready};
+use crate::store::ObjectName;
+use crate::translate;
+use crate::view::View;
+
+/// What a pod asks Knap by.
+pub(crate) const NETWORKS_ANNOTATION: &str = "knap.github.com/networks";
+/// What Multus attaches by.
+pub(crate) const MULTUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
+/// On what the kubelet writes about a pod of its own, which runs already.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// Networks that the view does not know, read for this review.
+pub(crate) type Read = HashMap<NetworkName, Arc<Network>>;
+
+/// What a pod names and the view does not know: the store has to be asked before anybody is refused.
+pub(super) fn unknown(view: &View, question: &Question) -> Vec<NetworkName> {
+    let pod = Pod::of(question);
+    let selections = pod.asked().and_then(|text| Selections::read(text).ok()).unwrap_or_default();
+    let names = selections.all.iter().filter_map(|selection| pod.network(selection));
+    let unknown: BTreeSet<NetworkName> = names.filter(|name| view.network(name).is_none()).collect();
+    unknown.into_iter().collect()
+}
+
+/// About a pod that names Networks.
+pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
+    let pod = Pod::of(question);
+    let Some(asked) = pod.asked() else { return launcher(view, question) };
+    let refused = |annotation: &str, why: &dyn std::fmt::Display| {
+        Verdict::refused(format!("annotation {annotation}: {why}"))
+    };
+    let asked = match Selections::read(asked) {
+        Ok(asked) if asked.all.is_empty() => return launcher(view, question),
+        Ok(asked) => asked,
+        Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+    };
+    let there = match Selections::read(pod.annotation(MULTUS_ANNOTATION).unwrap_or_default()) {
+        Ok(there) => there,
+        Err(why) => return refused(MULTUS_ANNOTATION, &why),
+    };
+    let mut needs = Needs::default();
+    let mut wanted = Vec::new();
+    for selection in asked.all {
+        match needs.network(view, rules, &pod, selection, read).await {
+            Ok(found) => wanted.push(found),
+            Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+        }
+    }
+    let merged = match merge(&there, wanted, &pod.namespace) {
+        Ok(merged) => merged,
+        Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+    };
+    for selection in &merged.all {
+        needs.count(view, &pod, selection);
+    }
+    let mut patch = needs.patch(pod.object);
+    if merged != there {
+        patch.push(add("/metadata/annotations/k8s.v1.cni.cncf.io~1networks", &merged.write().into()));
+    }
+    Verdict { patch, warnings: needs.warnings, ..Verdict::default() }
+}
+
+/// About a pod that names what leads to Networks in Multus' annotation alone, as KubeVirt's launchers do. What can't be
+/// read is not Knap's to judge, and devices are asked for by whoever makes such pods.
+pub(super) fn launcher(view: &View, question: &Question) -> Verdict {
+    let pod = Pod::of(question);
+    let text = pod.annotation(MULTUS_ANNOTATION).filter(|_| pod.is_new()).unwrap_or_default();
+    let mut needs = Needs::default();
+    for selection in &Selections::read(text).unwrap_or_default().all {
+        needs.count(view, &pod, selection);
+    }
+    needs.devices.clear();
+    Verdict { patch: needs.patch(pod.object), ..Verdict::default() }
+}
+
+/// The pod of a review, as JSON.
+struct Pod<'a> {
+    question: &'a Question,
+    object: &'a Value,
+    namespace: String,
+}
+
+impl<'a> Pod<'a> {
+    fn of(question: &'a Question) -> Self {
+        let object = &question.object;
+        let own = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let namespace = question.namespace.as_deref().filter(|namespace| !namespace.is_empty()).or(own);
+        Self { question, object, namespace: namespace.unwrap_or_default().to_owned() }
+    }
+
+    /// Whether it is about to be made: what runs is attached already.
+    fn is_new(&self) -> bool {
+        self.question.operation == "CREATE"
+            && self.question.sub_resource.as_deref().is_none_or(str::is_empty)
+            && self.annotation(MIRROR_ANNOTATION).is_none()
+    }
+
+    fn annotation(&self, key: &str) -> Option<&'a str> {
+        self.object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+
+    /// What it asks Knap for.
+    fn asked(&self) -> Option<&'a str> {
+        self.annotation(NETWORKS_ANNOTATION).filter(|_| self.is_new())
+    }
+
+    fn network(&self, selection: &Selection) -> Option<NetworkName> {
+        NetworkName::new(selection.namespace.as_deref().unwrap_or(&self.namespace), &selection.name).ok()
+    }
+}
+
+/// What the Networks of a pod need of it.
+#[derive(Debug, Default)]
+struct Needs {
+    classes: BTreeSet<String>,
+    devices: BTreeMap<String, u64>,
+    warnings: Vec<String>,
+    /// What each name in Multus' annotation leads to, as far as it was looked up: the class.
+    known: HashMap<(String, String), Option<Arc<Class>>>,
+}
+
+impl Needs {
+    /// A Network that the pod asks for, if it may have it.
+    async fn network(
+        &mut self,
+        view: &Arc<View>,
+        rules: Rules,
+        pod: &Pod<'_>,
+        selection: Selection,
+        read: &Read,
+    ) -> Result<Wanted, String> {
+        let name = pod.network(&selection).ok_or("the pod has no namespace")?;
+        let network = view.network(&name).or_else(|| read.get(&name).cloned());
+        let network = network.ok_or_else(|| Refusal::UnknownNetwork(name.clone()).to_string())?;
+        if network.metadata.deletion_timestamp.is_some() {
+            return Err(format!("Network {name} is being deleted: name another, or wait and make it anew"));
+        }
+        let class = class_of(view, rules, &network).await;
+        permit(view, pod, &name, &network, class.as_ref())?;
+        self.warnings.extend(not_ready(&name, &network));
+        let class = class.ok().map(Arc::new);
+        let known_as = names_of(&name, &network, &pod.namespace);
+        for key in &known_as {
+            self.known.insert(key.clone(), class.clone());
+        }
+        Ok(Wanted { network: name.to_string(), known_as, selection })
+    }
+
+    /// Counts what one attachment needs, if it is one to a Network.
+    fn count(&mut self, view: &View, pod: &Pod<'_>, selection: &Selection) {
+        let namespace = selection.namespace.as_ref().unwrap_or(&pod.namespace);
+        let key = (namespace.clone(), selection.name.clone());
+        let class =
+            self.known.entry(key).or_insert_with_key(|(namespace, name)| led_to(view, namespace, name));
+        let Some(class) = class else { return };
+        self.classes.insert(class.name.clone());
+        if let Some(resource) = &class.resource_name {
+            *self.devices.entry(resource.clone()).or_default() += 1;
+        }
+    }
+
+    fn patch(&self, pod: &Value) -> Vec<Value> {
+        let affinity = affinity::requiring(pod, &self.classes);
+        let devices = devices::requesting(pod, &self.devices);
+        let affinity = affinity.map(|affinity| add("/spec/affinity", &affinity));
+        let devices = devices.map(|resources| add("/spec/containers/0/resources", &resources));
+        affinity.into_iter().chain(devices).collect()
+    }
+}
+
+/// Whether pods of the namespace may attach to a Network: what the resolver asks again when they do.
+fn permit(
+    view: &View,
+    pod: &Pod<'_>,
+    name: &NetworkName,
+    network: &Network,
+    class: Result<&Class, &String>,
+) -> Result<(), String> {
+    let own = name.namespace() == pod.namespace;
+    let (intent, class) = match (translate::network(network), class) {
+        (Ok(intent), Ok(class)) => (intent, class),
+        _ if own => return Ok(()),
+        (Err(error), _) => return Err(error.to_string()),
+        (_, Err(why)) => {
+            return Err(format!("Network {name} is not served, and so shared with nobody: {why}"));
+        }
+    };
+    let labels = view.namespace_labels(&pod.namespace);
+    may_attach(&intent, class, &pod.namespace, labels.as_deref()).map_err(|error| error.to_string())
+}
+
+/// What a person should know who makes a pod on a Network that does not serve.
+fn not_ready(name: &NetworkName, network: &Network) -> Option<String> {
+    let ready = condition(network, READY).filter(|_| is_decided(network) && !is_ready(network))?;
+    Some(format!("the pod starts when Network {name} is ready, which it is not: {}", ready.message))
+}
+
+/// The class that serves a Network, or will; the error is why none does.
+async fn class_of(view: &Arc<View>, rules: Rules, network: &Network) -> Result<Class, String> {
+    let name = match network.status.as_ref().and_then(|status| status.class.clone()) {
+        Some(name) => name,
+        // Made a moment ago, perhaps.
+        None => Trial::new(view, rules).network(network).await.map_err(|unserved| unserved.message)?,
+    };
+    class_named(view, &name).ok_or_else(|| format!("NetworkClass {name:?} does not exist"))
+}
+
+fn class_named(view: &View, name: &str) -> Option<Class> {
+    match view.classes.get(&ObjectName::cluster(name)) {
+        Some(class) => translate::class(&class).ok(),
+        None => built_in_by_name(name),
+    }
+}
+
+/// Namespaces and names of the NetworkAttachmentDefinitions that lead to a Network, the best for pods of a namespace first:
+/// where Multus keeps namespaces apart, a pod reaches no other's.
+fn names_of(name: &NetworkName, network: &Network, pod_namespace: &str) -> Vec<(String, String)> {
+    let status = network.status.iter();
+    let published = status.flat_map(|status| &status.network_attachment_definitions);
+    let published = published.filter_map(|published| published.split_once('/'));
+    let mut names: Vec<(String, String)> =
+        published.map(|(namespace, name)| (namespace.to_owned(), name.to_owned())).collect();
+    let own = (name.namespace().to_owned(), name.name().to_owned());
+    if !names.contains(&own) {
+        names.push(own.clone());
+    }
+    names.sort_by_key(|known| (known.0 != pod_namespace, *known != own, known.clone()));
+    names
+}
+
+/// The class of the Network that a NetworkAttachmentDefinition leads to; none where it is not Knap's.
+fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Class>> {
+    let published = format!("{namespace}/{name}");
+    let candidates = concerned(&ObjectName::namespaced(namespace, name));
+    let mut networks = candidates.iter().filter_map(|network| view.networks.get(network));
+    let leads = |network: &Arc<Network>| {
+        let status = network.status.iter();
+        status.flat_map(|status| &status.network_attachment_definitions).any(|known| *known == published)
+    };
+    let network = networks.find(leads)?;
+    let class = network.status.as_ref()?.class.as_ref()?;
+    class_named(view, class).map(Arc::new)
+}
+
+fn add(path: &str, value: &Value) -> Value {
+    json!({ "op": "add", "path": path, "value": value })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Pods over the embedded store, with a controller beside.
+
+use serde_json::{Value, json};
+
+use super::super::{Policy, Question, Read, Subject, Verdict};
+use crate::provision::{Rules, is_ready};
+use crate::store::Store;
+use crate::testing::{World, eventually};
+
+/// The classes `vf` of devices and `wire`, with the Networks `shop/fast` and `shop/blue`; `bank/open` is shared, and
+/// `bank/own` is not.
+async fn world() -> World {
+    let world = World::new().await;
+    let space = |cidr: &str| json!([{"cidr": cidr, "prefixLength": 24}]);
+    let vf =
+        json!({"provider": "sriov", "resourceName": "vendor.com/pool", "subnets": space("10.70.0.0/16")});
+    world.class("vf", vf).await;
+    let wire = json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
+        "subnets": space("10.64.0.0/16")});
+    world.class("wire", wire).await;
+    world.ready_network("shop/fast", json!({"class": "vf"})).await;
+    world.ready_network("shop/blue", json!({"class": "wire"})).await;
+    world.ready_network("bank/open", json!({"class": "wire", "sharedWith": {"namespaceSelector": {}}})).await;
+    world.ready_network("bank/own", json!({"class": "wire"})).await;
+    world.network("shop/broken", json!({"class": "none"})).await;
+    world.refusal("shop/broken", "NoClass").await;
+    eventually("all is seen", || world.replica.view.networks.len() == 5).await;
+    world
+}
+
+fn pod(annotations: &Value) -> Value {
+    json!({"metadata": {"generateName": "web-", "annotations": annotations}, "spec": {"containers": [{"name": "c"}]}})
+}
+
+async fn review_as(world: &World, subject: Subject, operation: &str, object: &Value) -> Verdict {
+    let body = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "r-1", "operation": operation, "namespace": "shop", "object": object}
+    });
+    let question = Question::read(body.to_string().as_bytes()).unwrap();
+    let policy = Policy { rules: Rules { sticky: false } };
+    policy.decide(&world.replica.view, subject, &question, &Read::new()).await
+}
+
+async fn asking(world: &World, networks: &str) -> Verdict {
+    let pod = pod(&json!({"knap.github.com/networks": networks}));
+    review_as(world, Subject::Pod, "CREATE", &pod).await
+}
+
+/// The values that are put at these paths.
+fn patched<'a>(verdict: &'a Verdict, path: &str) -> Option<&'a Value> {
+    let operation = verdict.patch.iter().find(|operation| operation["path"] == path)?;
+    assert_eq!(operation["op"], "add");
+    Some(&operation["value"])
+}
+
+const MULTUS: &str = "/metadata/annotations/k8s.v1.cni.cncf.io~1networks";
+
+fn classes(verdict: &Verdict) -> Vec<String> {
+    let Some(affinity) = patched(verdict, "/spec/affinity") else { return Vec::new() };
+    let terms =
+        &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let expressions = terms[0]["matchExpressions"].as_array().unwrap();
+    expressions.iter().map(|expression| expression["key"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_pod_that_names_networks_gets_what_it_needs() {
+    let world = world().await;
+    let verdict = asking(&world, "blue,fast@vf0,bank/open").await;
+    assert_eq!(verdict.refused, None);
+    assert_eq!(patched(&verdict, MULTUS), Some(&json!("shop/blue,shop/fast@vf0,bank/open")));
+    let wanted = ["network.knap.github.com/vf", "network.knap.github.com/wire"];
+    assert_eq!(classes(&verdict), wanted);
+    let resources = patched(&verdict, "/spec/containers/0/resources").unwrap();
+    assert_eq!(resources["requests"], json!({"vendor.com/pool": "1"}));
+
+    // The same again, as it is asked after another webhook has changed something.
+    let mut again = pod(&json!({"knap.github.com/networks": "blue,fast@vf0,bank/open"}));
+    again["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] =
+        patched(&verdict, MULTUS).unwrap().clone();
+    again["spec"]["affinity"] = patched(&verdict, "/spec/affinity").unwrap().clone();
+    again["spec"]["containers"][0]["resources"] = resources.clone();
+    assert_eq!(review_as(&world, Subject::Pod, "CREATE", &again).await, Verdict::allowed());
+}
+
+#[tokio::test]
+async fn what_it_may_not_have_is_refused_by_the_reason_that_the_resolver_would_give() {
+    let world = world().await;
+    for (networks, why) in [
+        ("none", "Network shop/none does not exist: create it"),
+        ("bank/own", "Network bank/own is not shared with namespace \"shop\""),
+        ("bank/none", "Network bank/none does not exist"),
+        ("blue,blue", "Network shop/blue is named more than once"),
+        ("blue@a,fast@a", "would both be interface a"),
+        ("Blau", "\"Blau\" is not [namespace/]name[@interface]"),
+        ("[{", "it is no JSON list of objects"),
+    ] {
+        let verdict = asking(&world, networks).await;
+        let refused = verdict.refused.unwrap_or_else(|| panic!("{networks} is let in"));
+        assert!(
+            refused.starts_with("annotation knap.github.com/networks: ") && refused.contains(why),
+            "{refused}"
+        );
+    }
+    let both = json!({"knap.github.com/networks": "blue", "k8s.v1.cni.cncf.io/networks": "[7]"});
+    let refused = review_as(&world, Subject::Pod, "CREATE", &pod(&both)).await.refused.unwrap();
+    assert!(refused.starts_with("annotation k8s.v1.cni.cncf.io/networks: "), "{refused}");
+    let verdict = asking(&world, "broken").await;
+    assert!(
+        verdict.refused.is_none() && verdict.warnings[0].contains("\"none\" does not exist"),
+        "{verdict:?}"
+    );
+    assert_eq!(patched(&verdict, MULTUS), Some(&json!("shop/broken")));
+    assert_eq!(asking(&world, " ").await, Verdict::allowed());
+}
+
+#[tokio::test]
+async fn what_runs_already_is_left_alone() {
+    let world = world().await;
+    let asking = pod(&json!({"knap.github.com/networks": "none"}));
+    assert_eq!(review_as(&world, Subject::Pod, "UPDATE", &asking).await, Verdict::allowed());
+    let mirror = pod(&json!({"knap.github.com/networks": "none", "kubernetes.io/config.mirror": "x"}));
+    assert_eq!(review_as(&world, Subject::Pod, "CREATE", &mirror).await, Verdict::allowed());
+}
+
+#[tokio::test]
+async fn a_launcher_finds_a_node_by_what_multus_is_told() {
+    let world = world().await;
+    let mut network = world.until("shop/fast", "ready", is_ready).await;
+    let status = network.status.as_mut().unwrap();
+    status.network_attachment_definitions = vec!["shop/fast".to_owned(), "web/shop--fast".to_owned()];
+    world.store.update_status(&network).await.unwrap();
+    let name = "shop/fast".parse().unwrap();
+    let seen = || {
+        let status = world.replica.view.network(&name).and_then(|network| network.status.clone());
+        status.is_some_and(|status| !status.network_attachment_definitions.is_empty())
+    };
+    eventually("the status is seen", seen).await;
+    for (networks, class) in [
+        ("fast", true),
+        ("raw,web/shop--fast@x", true),
+        ("[{\"name\": \"fast\"}]", true),
+        ("blue", false),
+        ("[", false),
+    ] {
+        let pod = pod(&json!({"k8s.v1.cni.cncf.io/networks": networks}));
+        for subject in [Subject::Launcher, Subject::Pod] {
+            let verdict = review_as(&world, subject, "CREATE", &pod).await;
+            assert_eq!(classes(&verdict).len(), usize::from(class), "{networks}: {verdict:?}");
+            assert!(verdict.refused.is_none() && patched(&verdict, "/spec/containers/0/resources").is_none());
+        }
+    }
+    // Where its own namespace has a way to the Network, a pod takes that.
+    let mut web = pod(&json!({"knap.github.com/networks": "shop/fast"}));
+    web["metadata"]["namespace"] = json!("shop");
+    let verdict = review_as(&world, Subject::Pod, "CREATE", &web).await;
+    assert_eq!(patched(&verdict, MULTUS), Some(&json!("shop/fast")));
+}

@@ -1,0 +1,262 @@
+//! Reviews over the embedded store, with a controller beside.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Node;
+use knap_api::{Network, NetworkClass};
+use serde_json::{Value, json};
+
+use super::{Policy, Question, Read, Subject, Verdict, answer};
+use crate::provision::Rules;
+use crate::store::Store;
+use crate::testing::World;
+
+/// Asks as the API server does.
+async fn review(world: &World, subject: Subject, operation: &str, object: &Value, old: &Value) -> Verdict {
+    let body = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "r-1", "operation": operation, "namespace": "shop", "object": object, "oldObject": old}
+    });
+    let question = Question::read(body.to_string().as_bytes()).unwrap();
+    let policy = Policy { rules: Rules { sticky: false } };
+    let verdict = policy.decide(&Arc::clone(&world.replica.view), subject, &question, &Read::new()).await;
+    let answer = serde_json::to_value(answer(&question, &verdict)).unwrap();
+    assert_eq!(answer["response"]["uid"], "r-1");
+    assert_eq!(answer["response"]["allowed"], verdict.refused.is_none());
+    verdict
+}
+
+fn network(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "knap.github.com/v1alpha1", "kind": "Network",
+        "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+}
+
+fn class(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "knap.github.com/v1alpha1", "kind": "NetworkClass", "metadata": {"name": name}, "spec": spec})
+}
+
+/// A class of macvlan that lets Networks name their subnets.
+fn fabric(more: &Value) -> Value {
+    let mut spec = json!({
+        "provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
+        "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// The class `fab`, and `shop/blue` on 10.64.0.0/24 of it.
+async fn served() -> World {
+    let world = World::new().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.ready_network("shop/blue", json!({"class": "fab", "subnets": ["10.64.0.0/24"]})).await;
+    world
+}
+
+fn refusal(verdict: &Verdict) -> &str {
+    verdict.refused.as_deref().unwrap_or_else(|| panic!("not refused: {verdict:?}"))
+}
+
+#[tokio::test]
+async fn what_conflicts_is_refused_with_a_way_out() {
+    let world = served().await;
+    let ask = async |spec: Value| {
+        review(&world, Subject::Network, "CREATE", &network("red", &spec), &Value::Null).await
+    };
+    assert_eq!(ask(json!({"class": "fab"})).await, Verdict::allowed());
+    let verdict = ask(json!({"class": "fab", "subnets": ["10.64.0.128/25"]})).await;
+    let why = "Network shop/red would not be served: subnet 10.64.0.128/25 conflicts with 10.64.0.0/24, which belongs to \
+               Network shop/blue: change spec.subnets (10.64.1.0/25 is free); if that Network goes, this one will be \
+               served by itself";
+    assert_eq!(refusal(&verdict), why);
+    let verdict = ask(json!({"class": "none"})).await;
+    assert!(
+        verdict.refused.is_none() && verdict.warnings[0].contains("\"none\" does not exist"),
+        "{verdict:?}"
+    );
+    // Nothing has happened.
+    assert_eq!(world.reservations().await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_trial_says_what_the_controller_says() {
+    let world = served().await;
+    world.class("tiny", fabric(&json!({"subnets": [{"cidr": "10.65.0.0/24", "prefixLength": 24}]}))).await;
+    world.class("one", fabric(&json!({"access": {"networksPerNamespace": 0}}))).await;
+    world.class("other", fabric(&json!({"fabric": "dc-b"}))).await;
+    let cases = [
+        json!({"class": "fab"}),
+        json!({"class": "fab", "subnets": ["10.64.0.0/24"]}),
+        json!({"class": "fab", "subnets": ["10.65.0.0/24"]}),
+        json!({"class": "fab", "subnets": ["10.64.9.1/24"]}),
+        json!({"class": "fab", "requires": {"isolation": true}}),
+        json!({"class": "fab", "ipam": "None", "reserved": ["10.64.0.1"]}),
+        json!({"class": "fab", "addressPolicy": "Sticky"}),
+        json!({"class": "fab", "routes": [{"destination": "10.0.0.0/8", "gateway": "10.99.0.1"}]}),
+        json!({"class": "tiny"}),
+        json!({"class": "tiny"}),
+        json!({"class": "one"}),
+        json!({"class": "other"}),
+        json!({"class": "none"}),
+        json!({"provider": "bridge"}),
+        json!({"provider": "sriov"}),
+        json!({}),
+    ];
+    for (index, spec) in cases.into_iter().enumerate() {
+        let name = format!("n{index}");
+        let verdict = review(&world, Subject::Network, "CREATE", &network(&name, &spec), &Value::Null).await;
+        let said = verdict.refused.or(verdict.warnings.into_iter().next());
+        let name = format!("shop/{name}");
+        world.network(&name, spec.clone()).await;
+        let decided = |network: &Network| crate::provision::condition(network, "Ready").is_some();
+        let network = world.until(&name, "decided", decided).await;
+        let ready = crate::provision::condition(&network, "Ready").unwrap();
+        if crate::provision::is_ready(&network) {
+            assert_eq!(said, None, "{spec}");
+            world.until_ready(&name).await;
+        } else {
+            let expected = format!("Network {name} would not be served: {}", ready.message);
+            assert_eq!(said, Some(expected), "{spec}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_attachments_use_stays() {
+    let world = served().await;
+    world.attach("c1", json!({})).await.unwrap();
+    let old = serde_json::to_value(world.get("shop/blue").await.unwrap()).unwrap();
+    crate::testing::eventually("the lease is seen", || {
+        let name = "shop/blue".parse().unwrap();
+        world.replica.view.leases.slots_of(&name, old["metadata"]["uid"].as_str().unwrap()).len() == 1
+    })
+    .await;
+    let ask = async |spec: Value| {
+        let mut new = old.clone();
+        new["spec"] = spec;
+        review(&world, Subject::Network, "UPDATE", &new, &old).await
+    };
+    let same = ask(old["spec"].clone()).await;
+    assert_eq!(same, Verdict::allowed());
+    let more = ask(json!({"class": "fab", "subnets": ["10.64.5.0/24", "10.64.0.0/24"]})).await;
+    assert_eq!(more, Verdict::allowed());
+    let fewer = ask(json!({"class": "fab", "subnets": ["10.64.5.0/24"]})).await;
+    assert!(refusal(&fewer).contains("10.64.0.0/24 can't be removed while 1 attachments"), "{fewer:?}");
+    world.class("next", fabric(&json!({}))).await;
+    crate::testing::eventually("the class is seen", || world.replica.view.classes.len() == 2).await;
+    let moved = ask(json!({"class": "next", "subnets": ["10.64.0.0/24"]})).await;
+    let refused = refusal(&moved);
+    assert!(refused.contains("the class can't change while 1 attachments run"), "{refused}");
+    let layer_two = ask(json!({"class": "fab", "ipam": "None"})).await;
+    assert!(refusal(&layer_two).contains("10.64.0.0/24 can't be removed"), "{layer_two:?}");
+    // It is going, and its finalizer is taken off.
+    let mut going = old.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    going["spec"] = json!({"class": "next"});
+    let verdict = review(&world, Subject::Network, "UPDATE", &going, &old).await;
+    assert_eq!(verdict, Verdict::allowed());
+    let deleted = review(&world, Subject::Network, "DELETE", &Value::Null, &old).await;
+    assert_eq!(deleted, Verdict::allowed());
+}
+
+#[tokio::test]
+async fn who_changes_something_else_is_not_to_blame() {
+    let world = served().await;
+    world.network("shop/red", json!({"class": "fab", "subnets": ["10.64.0.0/25"]})).await;
+    world.refusal("shop/red", "Conflict").await;
+    let old = serde_json::to_value(world.get("shop/red").await.unwrap()).unwrap();
+    let mut new = old.clone();
+    new["spec"]["dns"] = json!({"nameservers": ["10.64.0.2"]});
+    let verdict = review(&world, Subject::Network, "UPDATE", &new, &old).await;
+    assert!(verdict.refused.is_none() && verdict.warnings[0].contains("shop/blue"), "{verdict:?}");
+    new["spec"]["subnets"] = json!(["10.64.0.0/26"]);
+    let verdict = review(&world, Subject::Network, "UPDATE", &new, &old).await;
+    assert!(refusal(&verdict).contains("10.64.0.0/26"), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_class_keeps_what_its_networks_need() {
+    let world = served().await;
+    world.attach("c1", json!({})).await.unwrap();
+    let old = class("fab", &fabric(&json!({})));
+    let ask =
+        async |spec: Value| review(&world, Subject::NetworkClass, "UPDATE", &class("fab", &spec), &old).await;
+    assert_eq!(ask(fabric(&json!({"features": {"mtu": 9000}}))).await, Verdict::allowed());
+    for (change, why) in [
+        (json!({"allowRequestedSubnets": false}), "does not allow requested subnets"),
+        (json!({"subnets": [{"cidr": "10.70.0.0/16", "prefixLength": 24}]}), "outside of the address space"),
+        (json!({"provider": "bridge"}), "the provider can't change while 1 attachments run (it was macvlan"),
+        (json!({"uplinks": []}), "provider macvlan needs uplinks"),
+        (json!({"provider": "acme"}), "there is no provider \"acme\""),
+        (json!({"subnets": [{"cidr": "10.70.0.0/16", "prefixLength": 8}]}), "prefixLength 8"),
+    ] {
+        let verdict = ask(fabric(&change)).await;
+        assert!(refusal(&verdict).contains(why), "{change}: {verdict:?}");
+    }
+    let other = class("other", &fabric(&json!({"fabric": "dc-b"})));
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &other, &Value::Null).await;
+    assert!(refusal(&verdict).contains("set spec.fabric: dc-a"), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn the_clusters_own_networks_are_left_alone() {
+    let world = World::new().await;
+    let node = json!({
+        "metadata": {"name": "n1"}, "spec": {"podCIDR": "10.64.0.0/23"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.64.3.9"}]}
+    });
+    let node: Node = serde_json::from_value(node).unwrap();
+    let mut created = world.store.create(&node).await.unwrap();
+    created.status = node.status;
+    world.store.update_status(&created).await.unwrap();
+    crate::testing::eventually("the node is seen", || {
+        let known = world.replica.view.cluster_networks();
+        known.conflict("10.64.3.0/24".parse().unwrap(), &[], || None).is_some()
+    })
+    .await;
+    let spec = fabric(&json!({}));
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &class("fab", &spec), &Value::Null).await;
+    assert!(verdict.warnings[0].contains("10.64.0.0/23 of 10.64.0.0/16 is left out"), "{verdict:?}");
+    let inside = fabric(&json!({"subnets": [{"cidr": "10.64.1.0/24", "prefixLength": 28}]}));
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &class("fab", &inside), &Value::Null).await;
+    assert!(refusal(&verdict).contains("the pod network of node n1"), "{verdict:?}");
+
+    world.class("fab", spec).await;
+    let carved = world.ready_network("shop/carved", json!({"class": "fab"})).await;
+    assert_eq!(carved.status.unwrap().subnets[0].cidr, "10.64.2.0/24");
+    let pods = json!({"class": "fab", "subnets": ["10.64.1.0/24"]});
+    let verdict = review(&world, Subject::Network, "CREATE", &network("pods", &pods), &Value::Null).await;
+    assert!(refusal(&verdict).contains("overlaps 10.64.0.0/23, the pod network of node n1"), "{verdict:?}");
+    world.network("shop/pods", pods).await;
+    let message = world.refusal("shop/pods", "ClusterConflict").await;
+    assert!(message.contains("(10.64.4.0/24 is free)"), "{message}");
+    let beside = json!({"class": "fab", "subnets": ["10.64.3.0/24"]});
+    let verdict = review(&world, Subject::Network, "CREATE", &network("beside", &beside), &Value::Null).await;
+    assert!(refusal(&verdict).contains("holds 10.64.3.9, an address of node n1"), "{verdict:?}");
+    let reserving = json!({"class": "fab", "subnets": ["10.64.3.0/24"], "reserved": ["10.64.3.0/28"]});
+    world.ready_network("shop/beside", reserving).await;
+}
+
+#[test]
+fn older_and_stranger_shapes_are_read() {
+    let question = |object: Value| {
+        let body = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "more": 1,
+            "request": {"uid": "r", "operation": "CREATE", "object": object, "kind": {"group": "x"}}
+        });
+        Question::read(body.to_string().as_bytes()).unwrap()
+    };
+    question(json!({"metadata": {"name": "a"}, "spec": {}})).object::<Network>().unwrap();
+    let error =
+        question(json!({"metadata": {"name": "a"}, "spec": {"subnet": 1}})).object::<Network>().unwrap_err();
+    assert!(error.contains("subnet"), "{error}");
+    question(json!(null)).object::<NetworkClass>().unwrap_err();
+    for body in
+        ["", "[]", "{}", "null", r#"{"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview"}"#]
+    {
+        Question::read(body.as_bytes()).unwrap_err();
+    }
+    let answered =
+        r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": "r"}}"#;
+    assert!(Question::read(answered.as_bytes()).unwrap_err().to_string().contains("no request"));
+}
