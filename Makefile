@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help demo test bench lint dist
 
 # Tiers of `make test`, in order; see tests/run.sh.
-TIERS ?= lint unit cni netns api
+TIERS ?= lint unit cni netns api node
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -45,7 +45,7 @@ tests() {
 # One set of packages and features for all that is built here, so that nothing is compiled twice.
 workspace=(--locked --workspace --features knap-cni/fault-points,knap-resolver/fault-points)
 
-# The programs that the cni, netns and api tiers run.
+# The programs that all tiers but the first two run.
 build_programs() {
   say "building the programs, with fault points"
   cargo build "${workspace[@]}"
@@ -89,28 +89,84 @@ tier_netns() {
   tests netns cargo test "${workspace[@]}" --features knap-tests/tiers --test 'netns_*' --no-fail-fast -- "${skips[@]}"
 }
 
-tier_api() {
-  local status=0
-  local -a skips=()
-  tests/setup/kubernetes.sh 2>&1 >"$logs/api.assets" | tee "$logs/api.setup" >&2 || status=${PIPESTATUS[0]}
+# setup TIER NAME - runs tests/setup/NAME.sh and sets `made` to what it prints. Status 1: this machine can't have that, for the
+# `reason`. Any other failure ends the tier.
+setup() {
+  local tier=$1 log=$logs/$1.$2 status=0
+  "tests/setup/$2.sh" 2>&1 >"$log.made" | tee "$log" >&2 || status=${PIPESTATUS[0]}
+  made=$(<"$log.made")
   if ((status == 3)); then
-    record api 0 0 all 0 "skipped: $(tail -n 1 "$logs/api.setup" | sed 's/^error: //')"
+    reason=$(tail -n 1 "$log" | sed 's/^error: //')
+    return 1
+  fi
+  ((status == 0)) || exit "$status"
+}
+
+# setup_kubernetes TIER - what a Kubernetes API needs, in the environment.
+setup_kubernetes() {
+  setup "$1" kubernetes || return
+  export KUBEBUILDER_ASSETS=$made
+  KNAP_KUBECTL=''
+  if setup "$1" kubectl; then
+    KNAP_KUBECTL=$made
+  fi
+  export KNAP_KUBECTL
+}
+
+tier_api() {
+  local -a skips=()
+  if ! setup_kubernetes api; then
+    record api 0 0 all 0 "skipped: $reason"
     return
   fi
-  ((status == 0)) || return "$status"
-  KUBEBUILDER_ASSETS=$(<"$logs/api.assets")
-  export KUBEBUILDER_ASSETS
-  status=0
-  KNAP_KUBECTL=$(tests/setup/kubectl.sh 2> >(tee "$logs/api.kubectl" >&2)) || status=$?
-  export KNAP_KUBECTL
-  if ((status == 3)); then
+  if [[ -z $KNAP_KUBECTL ]]; then
     skips=(--skip kubectl)
-    echo "skipped: the tests named kubectl: $(tail -n 1 "$logs/api.kubectl" | sed 's/^error: //')" >"$logs/api.skipped"
-  elif ((status != 0)); then
-    return "$status"
+    echo "skipped: the tests named kubectl: $reason" >"$logs/api.skipped"
   fi
   build_programs
   tests api cargo test --locked -p knap-tests --features api --test 'api_*' --no-fail-fast -- "${skips[@]}"
+}
+
+# node_obstacle - says why no node can run on this machine; nothing where one can.
+node_obstacle() {
+  local program
+  for program in kube-controller-manager kube-scheduler kubelet kube-proxy; do
+    [[ -x $KUBEBUILDER_ASSETS/$program ]] || { echo "no $program is in $KUBEBUILDER_ASSETS" && return; }
+  done
+  [[ -n $KNAP_KUBECTL ]] || { echo "$reason" && return; }
+  unshare --mount --pid --net --fork sh -c 'mount -t tmpfs tmpfs /mnt && mount -t proc proc /proc && mount -t sysfs sysfs /sys' 2>/dev/null ||
+    { echo "this container may not mount, or make no namespaces" && return; }
+  if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
+    # Where this is not the root of all groups, processes in it forbid it.
+    echo '+cpuset +cpu +io +memory +pids' 2>/dev/null >/sys/fs/cgroup/cgroup.subtree_control ||
+      { echo "the cgroups here can't be divided, as a kubelet needs it" && return; }
+  else
+    for program in cpu cpuset memory pids; do
+      { mkdir "/sys/fs/cgroup/$program/knap-probe" && rmdir "/sys/fs/cgroup/$program/knap-probe"; } 2>/dev/null ||
+        { echo "no cgroups can be made in /sys/fs/cgroup/$program, as a kubelet needs it" && return; }
+    done
+  fi
+}
+
+tier_node() {
+  need_delegates
+  need_packages setpriv:util-linux sysctl:procps
+  if ! setup_kubernetes node || ! setup node node; then
+    record node 0 0 all 0 "skipped: $reason"
+    return
+  fi
+  export KNAP_NODE_TOOLS=$made
+  reason=$(node_obstacle)
+  if [[ -n $reason ]]; then
+    record node 0 0 all 0 "skipped: $reason"
+    return
+  fi
+  if [[ -z ${MULTUS_BIN:-} ]] && MULTUS_BIN=$(command -v multus); then
+    export MULTUS_BIN
+  fi
+  say "pods' networks are attached by ${MULTUS_BIN:-a stand-in for Multus}"
+  build_programs
+  tests node cargo test --locked -p knap-tests --features api --test 'node_*' --no-fail-fast
 }
 
 need_rust
@@ -121,7 +177,7 @@ for tier in "$@"; do
   printf '\n%s━━ %s%s\n' "$bold" "$tier" "$plain"
   rm -f "$logs/$tier.skipped"
   case $tier in
-    cni | netns)
+    cni | netns | node)
       if ((EUID != 0)); then
         record "$tier" 0 0 all 0 "skipped: makes network namespaces, and needs root for that"
         continue

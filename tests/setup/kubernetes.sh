@@ -66,6 +66,14 @@ build_kubernetes() {
   cd "$root"
 }
 
+# is_whole - whether all programs are there. One that an earlier version of this script made may lack some.
+is_whole() {
+  local program
+  for program in etcd "${programs[@]}"; do
+    [[ -x $folder/$program ]] || return
+  done
+}
+
 build_failed() {
   tail -n 40 "$work/log"
   fail "building Kubernetes $version failed at: $1"
@@ -83,6 +91,7 @@ make_folder() {
   unpack_kubernetes
   build_kubernetes
   # The folder appears whole or not at all.
+  rm -rf "$folder"
   mv -T "$work/made" "$folder"
   say "Kubernetes $version is built, in $((SECONDS - begin)) s"
 }
@@ -95,7 +104,7 @@ mkdir -p "$(dirname "$folder")"
 # Two clones that need it at once build it once.
 exec 4>"$folder.lock"
 flock 4
-if [[ ! -d $folder ]]; then
+if ! is_whole; then
   work=$(mktemp -d "$folder.XXXXXX")
   source_folder=$work/go/src/k8s.io/kubernetes
   trap 'chmod -R u+w "$work" && rm -rf "$work"' EXIT

@@ -15,10 +15,18 @@ pub fn knap_resolver() -> PathBuf {
     program("knap-resolver")
 }
 
-/// The fake delegate, a binary of this crate: cargo builds it together with the test that runs.
+/// The fake delegate.
 pub fn recording_delegate() -> PathBuf {
-    let built_with_test = beside_test().join("recording-delegate");
-    if built_with_test.is_file() { built_with_test } else { program("recording-delegate") }
+    of_tests("recording-delegate")
+}
+
+/// A binary of this crate: cargo builds it together with the test that runs.
+///
+/// # Panics
+/// With the command that builds it, if it is not there.
+pub fn of_tests(name: &str) -> PathBuf {
+    let built_with_test = beside_test().join(name);
+    if built_with_test.is_file() { built_with_test } else { program(name) }
 }
 
 /// Finds a program in `KNAP_BIN_DIR`, or else beside the running test.

@@ -19,6 +19,10 @@ mod kernel;
 #[cfg(feature = "api")]
 pub mod kubernetes;
 mod ledger;
+#[cfg(feature = "api")]
+pub mod multus;
+#[cfg(feature = "api")]
+pub mod nodes;
 mod plugin;
 mod real;
 mod resolver;
@@ -41,5 +45,6 @@ pub use real::{Pod, delegates};
 pub use resolver::{PORT, Resolver};
 pub use sandbox::{Sandbox, require_root};
 pub use seed::Seed;
+pub use stale::sweep;
 pub use waiting::{GENEROUS, eventually};
 pub use wire::{Behaviour, Exchange, Wire};

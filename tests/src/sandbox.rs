@@ -115,12 +115,17 @@ impl Sandbox {
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let namespace = File::open(&self.path).expect("an open network namespace");
-                setns(namespace, CloneFlags::CLONE_NEWNET).expect("setns");
+                self.enter_for_good();
                 inside()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Takes the calling thread into the namespace, with all that it starts from now on.
+    pub fn enter_for_good(&self) {
+        let namespace = File::open(&self.path).expect("an open network namespace");
+        setns(namespace, CloneFlags::CLONE_NEWNET).expect("setns");
     }
 
     /// Removes the namespace, as a runtime does or as it is when a machine has lost it.

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 /// A program that ends with this value, or with the test's process, however that ends.
 #[derive(Debug)]
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     pid: Pid,
     /// Waits for the program's end. The kernel ends the program with the thread that started it, so it is this one that did.
     guard: Option<JoinHandle<ExitStatus>>,
@@ -20,12 +20,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts a program whose output is appended to `log`.
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
         Self::start_with(program, arguments, &[], log)
     }
 
     /// The same, with more in its environment. No test depends on what is in that of its caller.
-    pub(super) fn start_with(
+    pub(crate) fn start_with(
         program: &Path,
         arguments: &[String],
         environment: &[(&str, &str)],
@@ -47,23 +47,28 @@ impl Daemon {
         Self { pid, guard: Some(guard), log: log.to_owned() }
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if self.is_running() {
             kill(self.pid, signal).expect("a signal to a program of this test");
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| !guard.is_finished())
     }
 
     /// How it ended; waits for that.
-    pub(super) fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.guard.take().expect("a program whose end is not known yet").join().expect("the wait for its end")
     }
 
     /// The last lines that it printed.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")

@@ -1,9 +1,10 @@
 //! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
 
 mod cluster;
+mod control_plane;
 mod counters;
 mod crds;
-mod daemon;
+pub(crate) mod daemon;
 mod etcd;
 mod kubectl;
 mod objects;
@@ -14,6 +15,7 @@ mod server;
 pub mod trust;
 
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -47,7 +49,8 @@ static SHARED: Mutex<Weak<KubernetesApi>> = Mutex::const_new(Weak::new());
 /// with it, and the next run removes the rest.
 #[derive(Debug)]
 pub struct KubernetesApi {
-    controller_manager: Option<Daemon>,
+    /// Of kube-controller-manager, kube-scheduler.
+    controllers: Vec<Daemon>,
     server: Server,
     etcd: Etcd,
     folder: TempDir,
@@ -59,11 +62,20 @@ impl KubernetesApi {
     /// # Panics
     /// With what to do, where there are no such programs.
     pub async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// The same for nodes, which reach it at this address of the namespace that the calling thread is in.
+    pub async fn start_at(address: Ipv4Addr) -> Self {
+        Self::start_on(Some(address)).await
+    }
+
+    async fn start_on(address: Option<Ipv4Addr>) -> Self {
         let assets = assets();
         let folder = fresh_folder();
         let etcd = Etcd::start(&assets, folder.path());
-        let server = Server::start(&assets, folder.path(), etcd.url());
-        let api = Self { controller_manager: None, server, etcd, folder };
+        let server = Server::start(&assets, folder.path(), etcd.url(), address);
+        let api = Self { controllers: Vec::new(), server, etcd, folder };
         api.wait_ready().await;
         api
     }
@@ -86,6 +98,16 @@ impl KubernetesApi {
         self.server.kubeconfig(user)
     }
 
+    /// Where it is reached.
+    pub fn endpoint(&self) -> String {
+        self.server.url()
+    }
+
+    /// The certificates that it is trusted by, in PEM.
+    pub fn authority(&self) -> String {
+        std::fs::read_to_string(self.server.certificate()).expect("the API server's certificate")
+    }
+
     /// What a client of [`ADMIN`] or [`NOBODY`] is made from.
     pub async fn config(&self, user: &str) -> Config {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)).expect("the kubeconfig");
@@ -106,28 +128,6 @@ impl KubernetesApi {
     /// Creates the definition of NetworkAttachmentDefinitions, and waits until they are served.
     pub async fn install_multus_crd(&self) {
         crds::install_multus(&self.client().await).await;
-    }
-
-    /// Starts what empties namespaces that are deleted and removes what has lost its owner.
-    ///
-    /// # Panics
-    /// Where the assets have no kube-controller-manager.
-    pub fn start_controller_manager(&mut self) {
-        let program = assets().join("kube-controller-manager");
-        assert!(
-            program.is_file(),
-            "{} is missing: unset KUBEBUILDER_ASSETS and run tests/setup/kubernetes.sh",
-            program.display()
-        );
-        let arguments = [
-            format!("--kubeconfig={}", self.kubeconfig(ADMIN).display()),
-            "--controllers=namespace,garbagecollector".to_owned(),
-            "--leader-elect=false".to_owned(),
-            "--port=0".to_owned(),
-            "--secure-port=0".to_owned(),
-        ];
-        let log = self.folder.path().join("kube-controller-manager.log");
-        self.controller_manager = Some(Daemon::start(&program, &arguments, &log));
     }
 
     /// Ends kube-apiserver as the kernel's killer does.
@@ -195,7 +195,8 @@ async fn within<T>(answer: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_secs(5), answer).await.ok()
 }
 
-fn assets() -> PathBuf {
+/// Where etcd and the programs of Kubernetes are.
+pub(crate) fn assets() -> PathBuf {
     let folder = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     folder.expect(
         "KUBEBUILDER_ASSETS must name a folder with etcd and kube-apiserver: run this tier by `make test TIERS=api`, or \

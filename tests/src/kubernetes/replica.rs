@@ -1,6 +1,7 @@
 //! Real `knap-resolver`s on a Kubernetes API, each a process of its own.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::{GENEROUS, binaries};
 /// One `knap-resolver serve --store kubernetes`. It ends with this value.
 #[derive(Debug)]
 pub struct Replica {
+    host: Ipv4Addr,
     port: u16,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -57,7 +59,8 @@ impl KubernetesApi {
         let mut all: Vec<String> = ["serve", "--store", "kubernetes", "--log", "debug,hyper=info,tower=info"]
             .map(str::to_owned)
             .into();
-        all.push(format!("--listen=127.0.0.1:{port}"));
+        let host = self.server.host();
+        all.push(format!("--listen={host}:{port}"));
         let kubeconfig = self.kubeconfig(ADMIN);
         if !arguments.iter().any(|argument| argument.starts_with("--kubeconfig")) {
             all.push(format!("--kubeconfig={}", kubeconfig.display()));
@@ -68,7 +71,16 @@ impl KubernetesApi {
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let log = folder.join(format!("{number}.log"));
-        Replica { port, arguments: all, environment: Vec::new(), kubeconfig, token_file, log, daemon: None }
+        Replica {
+            host,
+            port,
+            arguments: all,
+            environment: Vec::new(),
+            kubeconfig,
+            token_file,
+            log,
+            daemon: None,
+        }
     }
 
     /// A replica that is ready.
@@ -107,9 +119,9 @@ impl Replica {
         self.daemon = Some(Daemon::start_with(&program, &self.arguments, &environment, &self.log));
     }
 
-    /// `https://127.0.0.1:…`, the same over restarts.
+    /// `https://127.0.0.1:…`, or the address where nodes reach it; the same over restarts.
     pub fn endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.host, self.port)
     }
 
     /// The file with the bearer token, the same for all replicas of one API.

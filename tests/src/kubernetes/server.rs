@@ -1,6 +1,7 @@
 //! kube-apiserver, with its certificates, keys and tokens in the test's folder.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -15,16 +16,19 @@ pub(super) struct Server {
     program: PathBuf,
     folder: PathBuf,
     etcd: String,
+    /// Where nodes reach it; where there is none, it is on loopback.
+    address: Option<Ipv4Addr>,
     port: u16,
     daemon: Option<Daemon>,
 }
 
 impl Server {
-    pub(super) fn start(assets: &Path, folder: &Path, etcd: String) -> Self {
+    pub(super) fn start(assets: &Path, folder: &Path, etcd: String, address: Option<Ipv4Addr>) -> Self {
         let mut server = Self {
             program: assets.join("kube-apiserver"),
             folder: folder.join("kube-apiserver"),
             etcd,
+            address,
             port: ports::free(),
             daemon: None,
         };
@@ -45,14 +49,11 @@ impl Server {
     /// Starts it, after [`Server::kill`] with the certificate and the port that it had.
     pub(super) fn restart(&mut self) {
         assert!(self.daemon.is_none(), "kube-apiserver runs already");
-        let arguments = [
+        let mut arguments = vec![
             format!("--etcd-servers={}", self.etcd),
             format!("--cert-dir={}", self.folder.display()),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--advertise-address={}", self.host()),
             format!("--secure-port={}", self.port),
-            // Nobody is told of an API server on loopback.
-            "--endpoint-reconciler-type=none".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-key-file={}", self.public_key().display()),
@@ -60,6 +61,19 @@ impl Server {
             format!("--token-auth-file={}", self.tokens().display()),
             "--authorization-mode=RBAC".to_owned(),
         ];
+        let more: &[&str] = if self.address.is_some() {
+            &[
+                "--bind-address=0.0.0.0",
+                "--allow-privileged=true",
+                "--kubelet-preferred-address-types=InternalIP",
+                // Webhooks are called at their pods' addresses: there is no kube-proxy beside this server.
+                "--enable-aggregator-routing=true",
+            ]
+        } else {
+            // Nobody is told of an API server on loopback.
+            &["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"]
+        };
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         self.daemon = Some(Daemon::start(&self.program, &arguments, &self.folder.join("log")));
     }
 
@@ -93,7 +107,7 @@ impl Server {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{ "name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port), "certificate-authority": self.certificate(),
+                "server": self.url(), "certificate-authority": self.certificate(),
             } }],
             "users": [{ "name": user, "user": { "token": user } }],
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": user } }],
@@ -101,7 +115,18 @@ impl Server {
         fs::write(self.kubeconfig(user), config.to_string()).expect("a kubeconfig");
     }
 
-    fn certificate(&self) -> PathBuf {
+    /// Where it is reached.
+    pub(super) fn url(&self) -> String {
+        format!("https://{}:{}", self.host(), self.port)
+    }
+
+    /// The address that it and all that belongs to it is reached at.
+    pub(super) fn host(&self) -> Ipv4Addr {
+        self.address.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+
+    /// What it is trusted by.
+    pub(super) fn certificate(&self) -> PathBuf {
         self.folder.join("apiserver.crt")
     }
 
@@ -109,7 +134,8 @@ impl Server {
         self.folder.join("tokens.csv")
     }
 
-    fn private_key(&self) -> PathBuf {
+    /// What signs service accounts' tokens.
+    pub(super) fn private_key(&self) -> PathBuf {
         self.folder.join("service-accounts.key")
     }
 

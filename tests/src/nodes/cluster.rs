@@ -1,0 +1,143 @@
+//! A control plane and its nodes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use tempfile::TempDir;
+
+use super::cgroups::Cgroups;
+use super::node::{Node, Supplies};
+use super::{images, multus, wire};
+use crate::kubernetes::{ADMIN, KubernetesApi, assets};
+use crate::stale::fresh_folder;
+use crate::{GENEROUS, Replica, Sandbox};
+
+/// etcd, kube-apiserver, kube-controller-manager and kube-scheduler in a namespace, and nodes in theirs.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    resolver: Option<Replica>,
+    /// The control plane, reachable from the threads that have entered its namespace.
+    pub api: KubernetesApi,
+    supplies: Supplies,
+    pub(super) control: Sandbox,
+    _cgroups: Cgroups,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts one with so many nodes, which are ready.
+    pub async fn start(nodes: u8) -> Self {
+        let folder = fresh_folder();
+        let name = folder.path().file_name().expect("a folder's name").to_string_lossy().into_owned();
+        let cgroups = Cgroups::new(&name);
+        let control = Sandbox::new(&folder.path().join("netns"), "control");
+        wire::lay(&control);
+        control.enter_for_good();
+        let mut api = KubernetesApi::start_at(wire::CONTROL).await;
+        api.start_control_plane();
+        api.install_crds().await;
+        api.install_multus_crd().await;
+        println!("Multus is {}", multus::program().display());
+        let tools = tools();
+        let supplies = Supplies {
+            images: images::basic(&tools.join("busybox"), folder.path()),
+            tools,
+            assets: assets(),
+            cgroup: cgroups.root(),
+            authority: api.authority(),
+            endpoint: api.endpoint(),
+            token: ADMIN.to_owned(),
+        };
+        let mut cluster =
+            Self { nodes: Vec::new(), resolver: None, api, supplies, control, _cgroups: cgroups, folder };
+        (0..nodes).for_each(|_| cluster.add_node());
+        for node in &cluster.nodes {
+            cluster.wait_node_ready(&node.name).await;
+        }
+        cluster
+    }
+
+    /// Starts a resolver beside the control plane, where every node reaches it, and installs the plugin on every node, with the
+    /// same credential.
+    pub(super) async fn start_knap(&mut self) {
+        let replica = self.api.start_replica().await;
+        let access = replica.access().await;
+        self.nodes.iter().for_each(|node| node.install_knap(&access));
+        self.resolver = Some(replica);
+    }
+
+    /// The resolver.
+    pub fn resolver(&mut self) -> &mut Replica {
+        self.resolver.as_mut().expect("a resolver")
+    }
+
+    /// # Panics
+    /// If anything of a Network's attachments is left after a while: a lease, an entry or tombstone in a ledger, a link.
+    pub async fn assert_nothing_left(&self, network: &str) {
+        let objects = self.api.objects().await;
+        let status = objects.get_network(network).await.and_then(|network| network.status);
+        let bridge = status.and_then(|status| status.segment?.bridge);
+        objects
+            .eventually(&format!("nothing is left of {network}"), async || {
+                let prefix = format!("{}-", network.replace('/', "."));
+                let leases = objects.leases().await.iter().any(|lease| lease.name_any().starts_with(&prefix));
+                let files = self.nodes.iter().any(|node| node.mentions(network));
+                let links = self.nodes.iter().any(|node| {
+                    bridge.as_ref().is_some_and(|bridge| node.machine().network().has_interface(bridge))
+                });
+                (!leases && !files && !links).then_some(())
+            })
+            .await;
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Its first node.
+    pub fn node(&self) -> &Node {
+        self.nodes.first().expect("a node")
+    }
+
+    /// Takes a node's power away and boots it again.
+    pub fn reboot(&mut self, node: usize) {
+        static BOOTS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(2);
+        let number = BOOTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.nodes[node].reboot(&self.control, number);
+    }
+
+    /// Waits until the API server holds a node ready.
+    pub async fn wait_node_ready(&self, name: &str) {
+        let begin = Instant::now();
+        let state = "{.status.conditions[?(@.type=='Ready')].status}";
+        while self.api.kubectl(&format!("get node {name} -o jsonpath={state}"), "").out != "True" {
+            assert!(begin.elapsed() < GENEROUS * 2, "node {name} is not ready\n{}", self.last_words());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn add_node(&mut self) {
+        let number = u8::try_from(self.nodes.len() + 1).expect("few nodes");
+        let folder = self.folder.path().join(format!("n{number}"));
+        let shared = [self.folder.path().to_owned()];
+        let node = Node::start(&self.control, number, folder, &shared, self.supplies.clone());
+        self.nodes.push(node);
+    }
+
+    /// What its programs have to say about a failure.
+    pub(super) fn last_words(&self) -> String {
+        let events = self.api.kubectl("get events --all-namespaces --sort-by=.lastTimestamp", "").out;
+        let nodes: String = self.nodes.iter().map(Node::last_words).collect();
+        format!("{nodes}--- events\n{events}")
+    }
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("KNAP_NODE_TOOLS").map(PathBuf::from).expect(
+        "KNAP_NODE_TOOLS must name a folder with containerd and runc: run this tier by `make test TIERS=node`, or \
+         export KNAP_NODE_TOOLS=$(tests/setup/node.sh)",
+    )
+}

@@ -1,0 +1,46 @@
+//! Images of containers, made without a registry: of Debian's static busybox, and of Knap's own programs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What tests' pods run: a shell and what looks at the network. It sleeps until it is told to end.
+pub(super) const BUSYBOX: &str = "knap.test/busybox:1";
+/// What holds a pod's namespaces.
+pub(super) const PAUSE: &str = "knap.test/pause:1";
+
+/// Makes both of one program; the tars' paths.
+pub(super) fn basic(busybox: &Path, folder: &Path) -> Vec<PathBuf> {
+    let root = folder.join("busybox");
+    fs::create_dir_all(root.join("bin")).expect("a folder for an image");
+    fs::create_dir_all(root.join("tmp")).expect("a folder for an image");
+    fs::copy(busybox, root.join("bin/busybox")).expect("busybox");
+    for name in ["sh", "ip", "ping", "sleep", "cat", "ls", "wget", "httpd", "nslookup"] {
+        symlink("busybox", root.join("bin").join(name)).expect("a name of busybox");
+    }
+    let sleep = "/bin/busybox sleep 2147483647";
+    [("busybox", BUSYBOX), ("pause", PAUSE)]
+        .map(|(name, reference)| pack(folder, name, reference, sleep, &root))
+        .into()
+}
+
+/// Makes an image of a folder.
+pub(super) fn pack(folder: &Path, name: &str, reference: &str, entrypoint: &str, root: &Path) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/image.sh");
+    let tar = folder.join(format!("{name}.tar"));
+    let layer = format!("{}={}", architecture(), root.display());
+    let made = Command::new(&script).arg(&tar).args([reference, entrypoint, "0", &layer]).output();
+    let made = made.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    assert!(made.status.success(), "image {reference}: {}", String::from_utf8_lossy(&made.stderr));
+    tar
+}
+
+/// As images name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,22 @@
+//! A cluster of a test's own whose nodes run pods: a control plane and machines in namespaces, joined by a bridge. Whatever it makes,
+//! processes, mounts, links, groups, is inside them or goes with them; this machine's own files and links stay as they are.
+
+mod cgroups;
+mod cluster;
+mod containerd;
+mod images;
+mod kubelet;
+mod machine;
+mod multus;
+mod node;
+mod pods;
+mod shared;
+mod wire;
+
+pub(crate) use self::cgroups::remove as remove_cgroups;
+pub use self::cluster::Cluster;
+pub use self::machine::Machine;
+pub use self::node::Node;
+pub use self::pods::network_status;
+pub use self::shared::{Alone, Session};
+pub use self::wire::UPLINK;

@@ -1,0 +1,164 @@
+//! One node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::machine::Machine;
+use super::{containerd, kubelet, multus, wire};
+use crate::kubernetes::daemon::Daemon;
+use crate::{LedgerView, Sandbox, binaries};
+
+/// What every node of a cluster gets from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Supplies {
+    /// containerd, runc, busybox.
+    pub(super) tools: PathBuf,
+    /// kubelet, kube-proxy.
+    pub(super) assets: PathBuf,
+    /// Tars.
+    pub(super) images: Vec<PathBuf>,
+    /// The group that has this cluster's pods.
+    pub(super) cgroup: String,
+    /// The API server's certificate.
+    pub(super) authority: String,
+    /// How the API server is reached, with these tokens.
+    pub(super) endpoint: String,
+    pub(super) token: String,
+}
+
+/// A machine with containerd, kubelet, kube-proxy, and Multus over a bridge of its own.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name in the cluster.
+    pub name: String,
+    number: u8,
+    daemons: Vec<Daemon>,
+    machine: Machine,
+    supplies: Supplies,
+}
+
+impl Node {
+    /// Boots one. It is not ready yet.
+    pub(super) fn start(
+        control: &Sandbox,
+        number: u8,
+        folder: PathBuf,
+        shared: &[PathBuf],
+        supplies: Supplies,
+    ) -> Self {
+        let shared = [shared, &[supplies.tools.clone(), supplies.assets.clone()]].concat();
+        let machine = Machine::new(folder, shared);
+        let mut node = Self { name: format!("n{number}"), number, daemons: Vec::new(), machine, supplies };
+        node.write_access();
+        multus::install(&node.machine, number);
+        node.set_boot_id(1);
+        node.boot(control);
+        node
+    }
+
+    /// Its machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Knap's ledger on it.
+    pub fn ledger(&self) -> LedgerView {
+        LedgerView::new(&self.machine.path("/var/lib/cni/knap"))
+    }
+
+    /// Whether Knap's ledger on it has anything of a Network, dead or alive.
+    pub(super) fn mentions(&self, network: &str) -> bool {
+        let ledger = self.ledger();
+        let files = ledger.traces().into_iter().map(|file| ledger.folder().join(file));
+        files
+            .filter_map(|file| fs::read_to_string(file).ok())
+            .any(|text| text.contains(&format!("\"{network}\"")))
+    }
+
+    /// Installs the plugin, for a resolver with this part of the node file, whose files are copied.
+    pub(super) fn install_knap(&self, access: &Value) {
+        let mut access = access.clone();
+        for (key, inside) in
+            [("caFile", "/etc/cni/net.d/knap.d/ca.crt"), ("tokenFile", "/etc/cni/net.d/knap.d/token")]
+        {
+            let outside = access[key].as_str().expect("the path of a file");
+            self.machine.write(inside, fs::read(outside).expect("a file of the resolver's"));
+            access[key] = json!(inside);
+        }
+        self.machine.install(&binaries::knap(), "/opt/cni/bin/knap");
+        let file = json!({
+            "node": self.name, "resolver": access, "stateDir": "/var/lib/cni/knap", "addTimeoutSeconds": 30,
+            "log": { "level": "debug" }, "bootIDFile": BOOT_ID,
+        });
+        self.machine.write("/etc/cni/net.d/knap.d/node.json", file.to_string());
+    }
+
+    /// Runs `knap reap`; what it says.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn reap(&self) -> Value {
+        let ran = self.machine.run(Path::new("/opt/cni/bin/knap"), &["reap"]);
+        assert!(ran.status.success(), "knap reap: {ran:?}");
+        serde_json::from_slice(&ran.stdout).expect("a line of JSON")
+    }
+
+    /// Takes its power away and boots it again: what was in memory is gone, the boot ID is another one.
+    pub(super) fn reboot(&mut self, control: &Sandbox, number: u32) {
+        self.daemons.clear();
+        self.machine.power_off();
+        self.set_boot_id(number);
+        self.boot(control);
+    }
+
+    /// The last lines of what its programs logged.
+    pub(super) fn last_words(&self) -> String {
+        ["containerd.log", "kubelet.log", "kube-proxy.log"]
+            .map(|log| {
+                let text = self.machine.log(log);
+                let lines: Vec<&str> = text.lines().collect();
+                format!(
+                    "--- {} of {}\n{}\n",
+                    log,
+                    self.name,
+                    lines[lines.len().saturating_sub(40)..].join("\n")
+                )
+            })
+            .concat()
+    }
+
+    fn boot(&mut self, control: &Sandbox) {
+        self.machine.boot();
+        wire::join(control, self.machine.network(), &self.name, self.number);
+        let Supplies { tools, assets, images, cgroup, .. } = &self.supplies;
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", tools.display());
+        self.daemons.push(containerd::start(&self.machine, tools, &path));
+        containerd::import(&self.machine, tools, images);
+        let address = wire::address(self.number);
+        self.daemons.push(kubelet::start(&self.machine, assets, &path, &self.name, address, cgroup));
+        self.daemons.push(kubelet::start_proxy(&self.machine, assets, &path, &self.name));
+    }
+
+    fn set_boot_id(&self, number: u32) {
+        self.machine.write(BOOT_ID, format!("7a1c6f0e-0000-4000-8{:03}-{number:012}\n", self.number));
+    }
+
+    fn write_access(&self) {
+        self.machine.write("/etc/kubernetes/ca.crt", &self.supplies.authority);
+        // JSON is YAML too.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "node",
+            "clusters": [{ "name": "node", "cluster": {
+                "server": self.supplies.endpoint, "certificate-authority": "/etc/kubernetes/ca.crt",
+            } }],
+            "users": [{ "name": "node", "user": { "token": self.supplies.token } }],
+            "contexts": [{ "name": "node", "context": { "cluster": "node", "user": "node" } }],
+        });
+        self.machine.write(kubelet::KUBECONFIG, config.to_string());
+    }
+}
+
+/// Read by test builds of Knap instead of the kernel's, which is that of the outside.
+const BOOT_ID: &str = "/var/lib/knap-tests/boot_id";

@@ -1,0 +1,95 @@
+//! Pods of a test.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::images::BUSYBOX;
+use crate::GENEROUS;
+
+const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+
+impl Cluster {
+    /// Asks for a pod `namespace/name` with these annotations, which sleeps; it may run anywhere.
+    pub fn create_pod(&self, pod: &str, annotations: &Value) {
+        let (namespace, name) = split(pod);
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": namespace, "annotations": annotations },
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{ "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never" }],
+            },
+        });
+        self.api.kubectl_ok("create -f -", &object.to_string());
+    }
+
+    /// Waits until a pod is ready; the pod.
+    pub async fn pod_ready(&self, pod: &str) -> Pod {
+        let (namespace, name) = split(pod);
+        let pods = Api::<Pod>::namespaced(self.api.client().await, namespace);
+        let begin = Instant::now();
+        loop {
+            let found = pods.get_opt(name).await.expect("an answer");
+            let ready = found.as_ref().and_then(|pod| pod.status.as_ref()?.conditions.as_ref()).is_some_and(
+                |conditions| {
+                    conditions
+                        .iter()
+                        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+                },
+            );
+            if let Some(found) = found.filter(|_| ready) {
+                return found;
+            }
+            assert!(
+                begin.elapsed() < GENEROUS,
+                "pod {pod} is not ready: {}",
+                self.api.kubectl(&format!("describe pod -n {namespace} {name}"), "").out
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Deletes a pod, and waits until the API server has forgotten it: its node has ended its containers, and is about to remove its
+    /// interfaces.
+    pub fn delete_pod(&self, pod: &str) {
+        let (namespace, name) = split(pod);
+        self.api.kubectl_ok(&format!("delete pod -n {namespace} {name} --wait=true --timeout=60s"), "");
+    }
+
+    /// Runs a command in a pod; what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn exec(&self, pod: &str, command: &str) -> String {
+        let (namespace, name) = split(pod);
+        self.api.kubectl_ok(&format!("exec -n {namespace} {name} -- {command}"), "")
+    }
+
+    /// The addresses that the kernel has on an interface in a pod, with their prefix lengths.
+    pub fn addresses(&self, pod: &str, interface: &str) -> Vec<String> {
+        let printed = self.exec(pod, &format!("ip -o address show dev {interface} scope global"));
+        let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.filter_map(|words| words.get(3).map(|address| (*address).to_owned())).collect()
+    }
+
+    /// Whether an address answers a pod.
+    pub fn reaches(&self, pod: &str, address: &str) -> bool {
+        let (namespace, name) = split(pod);
+        let address = crate::bare(address);
+        self.api.kubectl(&format!("exec -n {namespace} {name} -- ping -c 3 -W 3 -q {address}"), "").success
+    }
+}
+
+/// What Multus wrote into a pod of its networks, the default one first.
+pub fn network_status(pod: &Pod) -> Vec<Value> {
+    let text = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(STATUS));
+    serde_json::from_str(text.map_or("[]", String::as_str)).expect("a list in JSON")
+}
+
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('/').expect("namespace/name")
+}

@@ -1,0 +1,92 @@
+//! Pods that a real scheduler places and a real kubelet starts, with interfaces by Knap.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use knap_tests::eventually;
+use knap_tests::nodes::{Cluster, network_status};
+use serde_json::{Value, json};
+
+/// Makes a Network of the built-in class for bridges, in a namespace of its own.
+async fn make_network(cluster: &Cluster, network: &str) {
+    let (namespace, _) = network.split_once('/').unwrap();
+    let objects = cluster.api.objects().await;
+    objects.namespace(namespace, &[]).await;
+    objects.network(network, json!({ "provider": "bridge" })).await;
+    objects.network_with(network, "Published", "True", "").await;
+}
+
+fn asking(networks: &str) -> Value {
+    json!({ "k8s.v1.cni.cncf.io/networks": networks })
+}
+
+#[tokio::test]
+async fn a_pod_runs_and_reaches_the_api_server() {
+    let cluster = Cluster::shared().await;
+    cluster.api.kubectl_ok("create namespace plain", "");
+    cluster.create_pod("plain/a", &json!({}));
+    let pod = cluster.pod_ready("plain/a").await;
+    assert_eq!(cluster.addresses("plain/a", "eth0").len(), 1);
+    assert_eq!(network_status(&pod).len(), 1, "the default network alone");
+    assert!(cluster.reaches("plain/a", "10.99.0.1"));
+    cluster.delete_pod("plain/a");
+}
+
+#[tokio::test]
+async fn two_pods_meet_on_a_network() {
+    let cluster = Cluster::shared().await;
+    make_network(&cluster, "shop/blue").await;
+    for pod in ["shop/a", "shop/b"] {
+        cluster.create_pod(pod, &asking("blue"));
+    }
+    let first = cluster.pod_ready("shop/a").await;
+    cluster.pod_ready("shop/b").await;
+
+    let objects = cluster.api.objects().await;
+    let addresses = cluster.addresses("shop/b", "net1");
+    let lease = objects
+        .leases()
+        .await
+        .into_iter()
+        .find(|lease| lease.spec.holders[0].pod.as_ref().unwrap().name == "b");
+    assert_eq!(addresses, lease.unwrap().spec.addresses, "the kernel has what the lease says");
+    assert!(cluster.reaches("shop/a", &addresses[0]), "{addresses:?}");
+
+    let status = network_status(&first);
+    assert_eq!((&status[1]["name"], &status[1]["interface"]), (&json!("shop/blue"), &json!("net1")));
+    assert!(
+        cluster.addresses("shop/a", "net1")[0].starts_with(status[1]["ips"][0].as_str().unwrap()),
+        "{status:?}"
+    );
+
+    for pod in ["shop/a", "shop/b"] {
+        cluster.delete_pod(pod);
+    }
+    cluster.assert_nothing_left("shop/blue").await;
+}
+
+#[tokio::test]
+async fn a_pod_ends_while_the_resolver_is_down() {
+    let mut cluster = Cluster::alone().await;
+    make_network(&cluster, "outage/blue").await;
+    cluster.create_pod("outage/a", &asking("blue"));
+    cluster.pod_ready("outage/a").await;
+    cluster.resolver().kill().await;
+
+    cluster.delete_pod("outage/a");
+    let ledger = cluster.node().ledger();
+    eventually("DEL has left a tombstone alone", || {
+        ((ledger.entries().len(), ledger.tombstones().len()) == (0, 1)).then_some(())
+    });
+
+    cluster.resolver().start();
+    cluster.resolver().wait_ready().await;
+    // Whichever call comes next tells it.
+    cluster.node().reap();
+    cluster.assert_nothing_left("outage/blue").await;
+}
