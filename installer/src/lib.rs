@@ -1,36 +1,65 @@
-//! Puts the plugin on a node: the binary, its node file, and nothing else; and takes all of it away again.
+//! Puts the plugin on a node, keeps it there as it should be, and takes all of it away again.
 //!
 //! Every step can be repeated: what is right already is left alone, what is wrong is put right.
 
+mod agent;
 pub mod cli;
+mod file_stamp;
+mod host_root;
+mod in_root;
+mod lock;
 mod node_file;
 mod plugin_binary;
+mod program;
 mod replace;
 mod uninstall;
 
-use cli::{Arguments, Command};
-use plugin_binary::PluginBinary;
+use cli::{Arguments, Command, HostPaths, Install};
+use lock::NodeLock;
 
 /// Does what the arguments ask for.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let binary = PluginBinary::in_folder(&arguments.paths.bin_dir);
+    let paths = &arguments.paths;
     match &arguments.command {
-        Command::Install(install) => {
-            let outcome = binary.install(&install.source()?)?;
-            tracing::info!("{}: {outcome}", binary.path().display());
-            let path = arguments.paths.node_file();
-            let outcome = node_file::ensure(&path, &install.node_file(&arguments.paths))?;
-            tracing::info!("{}: {outcome}", path.display());
-        }
-        Command::Rollback => {
-            binary.rollback()?;
-            tracing::info!("{}: the previous version is back", binary.path().display());
-        }
-        Command::Uninstall { force } => {
-            for removed in uninstall::remove_all(&binary, &arguments.paths, *force)? {
-                tracing::info!("{}: removed", removed.display());
-            }
-        }
+        Command::Install(settings) => install(paths, settings),
+        Command::Agent(settings) => agent::run(paths, settings),
+        Command::Rollback => rollback(paths),
+        Command::Uninstall { force } => uninstall(paths, *force),
+        Command::InRoot { root, program, arguments } => Err(in_root::exec(root, program, arguments)),
     }
+}
+
+fn install(paths: &HostPaths, settings: &Install) -> anyhow::Result<()> {
+    let _lock = lock(paths)?;
+    let binary = paths.plugin();
+    binary.sweep();
+    binary.make_folder()?;
+    let outcome = binary.install(&settings.plugin.source()?)?;
+    tracing::info!("{}: {outcome}", binary.on_host().display());
+    let outcome = node_file::ensure(&paths.here(&paths.node_file()), &settings.node_file(paths))?;
+    tracing::info!("{}: {outcome}", paths.node_file().display());
     Ok(())
+}
+
+fn rollback(paths: &HostPaths) -> anyhow::Result<()> {
+    let _lock = lock(paths)?;
+    let binary = paths.plugin();
+    binary.rollback()?;
+    tracing::info!("{}: the previous version is back", binary.on_host().display());
+    Ok(())
+}
+
+fn uninstall(paths: &HostPaths, force: bool) -> anyhow::Result<()> {
+    // Where its folder is missing, no agent runs.
+    let lock = if paths.here(&paths.config_dir).exists() { Some(lock(paths)?) } else { None };
+    for removed in uninstall::remove_all(paths, force)? {
+        tracing::info!("{}: removed", removed.display());
+    }
+    drop(lock);
+    uninstall::remove_config_dir(paths)?;
+    Ok(())
+}
+
+fn lock(paths: &HostPaths) -> Result<NodeLock, lock::LockError> {
+    NodeLock::take(&paths.here(&paths.lock_file()), &lock::this_process())
 }

@@ -1,19 +1,19 @@
 //! The plugin's binary in the runtime's folder.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::replace::{ReplaceError, rename_synced, replace};
+use crate::host_root::HostRoot;
+use crate::program::{NEVER, Program, ProgramError, Said};
+use crate::replace::{ReplaceError, has_mode, rename_synced, replace, set_mode, sweep};
 
 /// How long a plugin may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between looks at a program that runs, or can't be started yet.
-const STEP: Duration = Duration::from_millis(5);
+const MODE: u32 = 0o755;
 
 /// Why the binary is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub(crate) enum BinaryError {
         /// The cause.
         source: io::Error,
     },
+    /// The runtime's folder is not where it was said to be.
+    #[error("there is no folder {} on this node; name the one that the runtime searches for plugins", .0.display())]
+    NoFolder(PathBuf),
     /// Somebody else's file has our name.
     #[error("{} is not Knap's plugin; move it away, then install again", .0.display())]
     Foreign(PathBuf),
@@ -77,132 +80,126 @@ impl fmt::Display for Outcome {
 /// The plugin's place, and that of the version before.
 #[derive(Debug)]
 pub(crate) struct PluginBinary {
-    path: PathBuf,
-    previous: PathBuf,
+    root: HostRoot,
+    /// On the host.
+    folder: PathBuf,
 }
 
 impl PluginBinary {
-    /// The plugin in the folder that the runtime searches.
-    pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self { path: folder.join("knap"), previous: folder.join(".knap.previous") }
+    /// The plugin in the folder, a path of the host, that the runtime searches.
+    pub(crate) fn in_folder(root: &HostRoot, folder: &Path) -> Self {
+        Self { root: root.clone(), folder: folder.to_owned() }
     }
 
-    /// The installed plugin.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The installed plugin, from here.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.at(&self.on_host())
     }
 
-    /// The version before, where there is one.
-    pub(crate) fn previous(&self) -> &Path {
-        &self.previous
+    /// The installed plugin, on the host.
+    pub(crate) fn on_host(&self) -> PathBuf {
+        self.folder.join("knap")
     }
 
-    /// Puts `source` in place if it is another than the installed one, after seeing it run from there.
+    /// The version before, where there is one, from here.
+    pub(crate) fn previous(&self) -> PathBuf {
+        self.root.at(&self.previous_on_host())
+    }
+
+    /// Makes the folder where it is missing: right for who installs by hand. For an agent a missing folder means that
+    /// it was told a wrong one.
+    pub(crate) fn make_folder(&self) -> Result<(), BinaryError> {
+        fs::create_dir_all(self.root.folder(&self.folder))
+            .map_err(|source| BinaryError::Folder { path: self.folder.clone(), source })
+    }
+
+    /// Removes what a process that died while installing has left.
+    pub(crate) fn sweep(&self) {
+        sweep(&self.path());
+        sweep(&self.previous());
+    }
+
+    /// Puts `source`, a file of ours, in place if it is another than the installed one, after seeing it run from there.
     pub(crate) fn install(&self, source: &Path) -> Result<Outcome, BinaryError> {
         let new = read(source)?;
-        let old = self.installed()?;
-        if old.as_ref() == Some(&new) {
+        if !self.root.folder(&self.folder).is_dir() {
+            return Err(BinaryError::NoFolder(self.folder.clone()));
+        }
+        let path = self.path();
+        if fs::read(&path).is_ok_and(|present| present == new) {
+            if !has_mode(&path, MODE) {
+                set_mode(&path, MODE)?;
+            }
             return Ok(Outcome::Unchanged);
         }
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)
-                .map_err(|source| BinaryError::Folder { path: folder.to_owned(), source })?;
+        let old = self.installed(&new)?;
+        // What is no whole plugin is nothing to go back to.
+        if let Some(old) = old.as_ref().filter(|old| !new.starts_with(old)) {
+            replace::<BinaryError>(&self.previous(), old, MODE, |_| Ok(()))?;
         }
-        if let Some(old) = &old {
-            replace::<BinaryError>(&self.previous, old, 0o755, |_| Ok(()))?;
-        }
-        replace(&self.path, &new, 0o755, runs)?;
+        replace(&path, &new, MODE, |staged| self.runs(staged))?;
         Ok(if old.is_some() { Outcome::Upgraded } else { Outcome::Installed })
     }
 
     /// Puts the version before back in place.
     pub(crate) fn rollback(&self) -> Result<(), BinaryError> {
-        if !self.previous.exists() {
-            return Err(BinaryError::NoPrevious(self.previous.clone()));
+        let previous = self.previous();
+        if !previous.exists() {
+            return Err(BinaryError::NoPrevious(previous));
         }
-        self.installed()?;
-        runs(&self.previous)?;
-        Ok(rename_synced(&self.previous, &self.path)?)
+        self.installed(&[])?;
+        self.runs(&previous)?;
+        Ok(rename_synced(&previous, &self.path())?)
     }
 
-    /// The installed plugin's bytes, where there is one; an error if the file is somebody else's.
-    pub(crate) fn installed(&self) -> Result<Option<Vec<u8>>, BinaryError> {
-        if !self.path.exists() {
+    /// The installed plugin's bytes, where there is one; an error if the file is somebody else's. Half a copy of `new` or
+    /// of the version before is ours, though it does not run.
+    pub(crate) fn installed(&self, new: &[u8]) -> Result<Option<Vec<u8>>, BinaryError> {
+        let path = self.path();
+        if !path.exists() {
             return Ok(None);
         }
-        if !is_ours(&self.path) {
-            return Err(BinaryError::Foreign(self.path.clone()));
+        let present = read(&path)?;
+        let is_half =
+            || new.starts_with(&present) || read(&self.previous()).is_ok_and(|old| old.starts_with(&present));
+        if self.version().is_some() || is_half() {
+            Ok(Some(present))
+        } else {
+            Err(BinaryError::Foreign(self.on_host()))
         }
-        read(&self.path).map(Some)
+    }
+
+    /// The installed plugin's version. Ours says so when it is started without a command, as CNI plugins do.
+    pub(crate) fn version(&self) -> Option<String> {
+        let said = self.say(&self.on_host(), &[]).ok()?;
+        let (version, _) = said.stderr.strip_prefix("knap ")?.split_once(':')?;
+        Some(version.to_owned())
+    }
+
+    /// Whether a file beside the plugin works as a CNI plugin on this machine.
+    fn runs(&self, path: &Path) -> Result<(), BinaryError> {
+        let on_host = self.folder.join(path.file_name().unwrap_or_default());
+        let failed = |reason: String| BinaryError::DoesNotRun { path: on_host.clone(), reason };
+        let said = self
+            .say(&on_host, &[("CNI_COMMAND", OsStr::new("VERSION"))])
+            .map_err(|error| failed(error.to_string()))?;
+        if said.stdout.contains("supportedVersions") {
+            return Ok(());
+        }
+        let heard = if said.stdout.is_empty() { said.stderr } else { said.stdout };
+        Err(failed(format!("asked for its CNI versions it printed {heard:?}")))
+    }
+
+    fn say(&self, path: &Path, environment: &[(&str, &OsStr)]) -> Result<Said, ProgramError> {
+        let root = &self.root;
+        Program { root, path, arguments: &[], environment, stdin: "", patience: PATIENCE }.run(&NEVER)
+    }
+
+    fn previous_on_host(&self) -> PathBuf {
+        self.folder.join(".knap.previous")
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BinaryError> {
     fs::read(path).map_err(|source| BinaryError::Read { path: path.to_owned(), source })
-}
-
-/// Ours says so when it is started without a command, as CNI plugins do.
-fn is_ours(path: &Path) -> bool {
-    run(path, None).is_ok_and(|said| said.stderr.starts_with("knap "))
-}
-
-/// Whether a file works as a CNI plugin on this machine.
-fn runs(path: &Path) -> Result<(), BinaryError> {
-    let failed = |reason: String| BinaryError::DoesNotRun { path: path.to_owned(), reason };
-    let said = run(path, Some("VERSION")).map_err(|error| failed(error.to_string()))?;
-    if said.stdout.contains("supportedVersions") {
-        Ok(())
-    } else {
-        Err(failed(format!("asked for its CNI versions it printed {:?}", said.stdout)))
-    }
-}
-
-/// What a program printed.
-struct Said {
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs a plugin with nothing on stdin and one variable, and kills it when it takes too long.
-fn run(path: &Path, cni_command: Option<&str>) -> io::Result<Said> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut child = start(path, cni_command, deadline)?;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer in 5 s"));
-        }
-        thread::sleep(STEP);
-    }
-    Ok(Said { stdout: first_bytes(child.stdout.take())?, stderr: first_bytes(child.stderr.take())? })
-}
-
-/// A file that was written a moment ago may still be open for writing, in a process that was forked meanwhile and has
-/// not come to its exec: then it is tried again.
-fn start(path: &Path, cni_command: Option<&str>, deadline: Instant) -> io::Result<Child> {
-    loop {
-        let started = Command::new(path)
-            .env_clear()
-            .envs(cni_command.map(|command| ("CNI_COMMAND", command)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        match started {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
-                thread::sleep(STEP);
-            }
-            started => return started,
-        }
-    }
-}
-
-/// A plugin's answer is short; more is not read.
-fn first_bytes(stream: Option<impl Read>) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        stream.take(4096).read_to_end(&mut bytes)?;
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::HostPaths;
-use crate::plugin_binary::{BinaryError, PluginBinary};
+use crate::plugin_binary::BinaryError;
+use crate::replace::sweep;
 
 /// Why something stays.
 #[derive(Debug, thiserror::Error)]
@@ -37,24 +38,24 @@ pub(crate) enum UninstallError {
     Remove(Vec<String>),
 }
 
-/// Removes the binary, the version before, the node file and the ledger; returns what was there.
-pub(crate) fn remove_all(
-    binary: &PluginBinary,
-    paths: &HostPaths,
-    force: bool,
-) -> Result<Vec<PathBuf>, UninstallError> {
-    binary.installed()?;
+/// Removes the binary, the version before, the files of the agent, the node file and the ledger; returns what was there.
+pub(crate) fn remove_all(paths: &HostPaths, force: bool) -> Result<Vec<PathBuf>, UninstallError> {
+    let binary = paths.plugin();
+    binary.installed(&[])?;
+    let state_dir = paths.here(&paths.state_dir);
     if !force {
-        ensure_unused(&paths.state_dir)?;
+        ensure_unused(&state_dir)?;
     }
+    binary.sweep();
+    let mut all = paths.kept_files().map(|file| paths.here(&file)).to_vec();
+    all.iter().for_each(|file| sweep(file));
+    // The binary goes last: as long as it is there, runtimes can still DEL.
+    all.extend([state_dir.clone(), binary.previous(), binary.path()]);
     let mut removed = Vec::new();
     let mut failures = Vec::new();
-    // The binary goes last: as long as it is there, runtimes can still DEL.
-    let node_file = paths.node_file();
-    let all: [&Path; 5] = [&node_file, &paths.config_dir, &paths.state_dir, binary.previous(), binary.path()];
     for path in all {
-        match remove(path, path == paths.state_dir) {
-            Ok(true) => removed.push(path.to_owned()),
+        match remove(&path, path == state_dir) {
+            Ok(true) => removed.push(path),
             Ok(false) => {}
             Err(error) => failures.push(format!("{}: {error}", path.display())),
         }
@@ -62,9 +63,16 @@ pub(crate) fn remove_all(
     if failures.is_empty() { Ok(removed) } else { Err(UninstallError::Remove(failures)) }
 }
 
-/// Entries and tombstones both still owe something: links on the host, or a release to the resolver.
+/// Removes the configuration folder, which also holds the lock. One that holds somebody's other files stays.
+pub(crate) fn remove_config_dir(paths: &HostPaths) -> Result<bool, UninstallError> {
+    let folder = paths.here(&paths.config_dir);
+    remove(&folder, false)
+        .map_err(|error| UninstallError::Remove(vec![format!("{}: {error}", folder.display())]))
+}
+
+/// Entries, tombstones and what was put aside all still owe something: links on the host, or a release to the resolver.
 fn ensure_unused(state_dir: &Path) -> Result<(), UninstallError> {
-    for name in ["attachments", "releasing"] {
+    for name in ["attachments", "releasing", "corrupt"] {
         let folder = state_dir.join(name);
         let count = match fs::read_dir(&folder) {
             Ok(entries) => entries.count(),
@@ -78,8 +86,8 @@ fn ensure_unused(state_dir: &Path) -> Result<(), UninstallError> {
     Ok(())
 }
 
-/// Removes a file or an empty folder (`whole`: a folder with all in it); false if it was not there. A configuration
-/// folder that holds somebody's other files stays.
+/// Removes a file or an empty folder (`whole`: a folder with all in it); false if it was not there, or has to stay:
+/// it holds somebody's files, or is where a volume is mounted.
 fn remove(path: &Path, whole: bool) -> io::Result<bool> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(false) };
     let outcome = match (found.is_dir(), whole) {
@@ -89,7 +97,11 @@ fn remove(path: &Path, whole: bool) -> io::Result<bool> {
     };
     match outcome {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

@@ -1,0 +1,33 @@
+//! Time that no clock on the wall decides.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Tells the time. Comes in from outside, so that tests can let days pass.
+pub(crate) trait Clock: Send + Sync {
+    /// Since this boot began, with the time that the machine slept: goes on over restarts of the agent, and never jumps.
+    fn since_boot(&self) -> Duration;
+}
+
+/// The kernel's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BootClock;
+
+impl Clock for BootClock {
+    fn since_boot(&self) -> Duration {
+        // This clock always exists; were it unreadable, everything that is timed would simply be due.
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on() {
+        let first = BootClock.since_boot();
+        assert!(first > Duration::ZERO && BootClock.since_boot() >= first);
+    }
+}

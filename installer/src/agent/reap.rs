@@ -1,0 +1,139 @@
+//! `knap reap`, at start and again and again: what is dead goes, what waits is sent, the ledger is compared with the leases.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::board::{Part, Problem};
+use super::jitter::around;
+use super::node::Node;
+use super::plugin;
+use super::signals::{Duty, Woken};
+use crate::program::{ProgramError, Said};
+
+/// Hundreds of dead attachments whose delegates take their time. What is left then, the next one goes on with.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// So many failures are told in full.
+const TOLD: usize = 3;
+
+/// What `knap reap` prints.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Summary {
+    torn_down: usize,
+    released: usize,
+    tombstones: usize,
+    salvaged: usize,
+    corrupt: usize,
+    suspects_released: usize,
+    reasserted: usize,
+    failures: Vec<String>,
+}
+
+impl Summary {
+    fn has_changed_something(&self) -> bool {
+        self.torn_down + self.released + self.salvaged + self.suspects_released + self.reasserted > 0
+    }
+}
+
+/// Reaps, as soon as there is a plugin, and from then on at its pace and when there is news of the resolver.
+pub(crate) fn run(node: &Node) {
+    let pause = || around(Duration::from_secs(node.settings.reap_interval));
+    loop {
+        if node.plugin_version().is_some() && node.board.is_fine(Part::NodeFile) {
+            once(node);
+        }
+        if node.signals.wait(Duty::Reap, pause()) == Woken::ToEnd {
+            return;
+        }
+    }
+}
+
+/// Reaps once.
+pub(crate) fn once(node: &Node) {
+    let problems = match plugin::call(node, &["reap"], &[], "", PATIENCE) {
+        Ok(said) => judge(&said),
+        Err(ProgramError::Stopped) => return,
+        Err(error) => vec![Problem::noted("ReapFails", format!("knap reap: {error}"))],
+    };
+    if !problems.is_empty() {
+        // Perhaps our token is refused: that is the call which tells.
+        node.signals.ring(Duty::Inventory);
+    }
+    node.board.set(Part::Reap, problems);
+}
+
+fn judge(said: &Said) -> Vec<Problem> {
+    let Ok(summary) = serde_json::from_str::<Summary>(&said.stdout) else {
+        let text = format!("knap reap answered {:?} {:?}", said.stdout, said.stderr);
+        return vec![Problem::noted("ReapFails", text)];
+    };
+    if summary.has_changed_something() {
+        tracing::info!(
+            torn_down = summary.torn_down,
+            released = summary.released,
+            salvaged = summary.salvaged,
+            suspects_released = summary.suspects_released,
+            reasserted = summary.reasserted,
+            "reaped"
+        );
+    }
+    let mut problems = Vec::new();
+    if !said.success || !summary.failures.is_empty() {
+        problems.push(Problem::noted("ReapFails", failures(&summary)));
+    }
+    if summary.corrupt > 0 {
+        let text = format!(
+            "{} entries of the ledger can't be read and may be of pods that run: they go with those, or see corrupt/ in the ledger",
+            summary.corrupt
+        );
+        problems.push(Problem::noted("LedgerCorrupt", text));
+    }
+    problems
+}
+
+fn failures(summary: &Summary) -> String {
+    let told: Vec<&str> = summary.failures.iter().take(TOLD).map(String::as_str).collect();
+    let more = match summary.failures.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let waiting = match summary.tombstones {
+        0 => String::new(),
+        count => format!("{count} releases wait for the resolver; "),
+    };
+    format!("knap reap: {waiting}{}{more}", told.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(success: bool, stdout: &str) -> String {
+        let said = Said { success, stdout: stdout.to_owned(), stderr: "why".to_owned() };
+        format!("{:?}", judge(&said))
+    }
+
+    #[test]
+    fn a_clean_reap_is_no_problem() {
+        let line =
+            r#"{"entries":3,"alive":2,"tornDown":1,"released":1,"tombstones":0,"corrupt":0,"failures":[]}"#;
+        assert_eq!(judged(true, line), "[]");
+    }
+
+    #[test]
+    fn what_fails_is_told_but_not_without_end() {
+        let failures: Vec<String> = (0..500).map(|number| format!("c{number}/net1: stuck")).collect();
+        let line = serde_json::json!({"tombstones": 2, "corrupt": 1, "failures": failures}).to_string();
+        let said = judged(false, &line);
+        for word in ["2 releases wait", "c2/net1: stuck; and 497 more", "LedgerCorrupt", "Noted"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(!said.contains("c3/net1") && !said.contains("Blocks"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_summary_is_shown() {
+        assert!(judged(false, "").contains("why"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The plugin and its files: installed, upgraded, put right.
+
+use super::authority;
+use super::board::{Part, Problem};
+use super::namespaces::Namespaces;
+use super::node::Node;
+use super::signals::{Duty, Woken};
+use super::status::StatusProbe;
+use crate::file_stamp::FileStamp;
+use crate::node_file;
+use crate::plugin_binary::{BinaryError, PluginBinary};
+use crate::replace::{self, Outcome};
+
+/// Looks at everything, again and again.
+pub(crate) fn run(node: &Node) {
+    let mut upkeep = Upkeep::new(node);
+    loop {
+        upkeep.look();
+        node.looked();
+        if node.signals.wait(Duty::Upkeep, node.interval()) == Woken::ToEnd {
+            return;
+        }
+    }
+}
+
+/// What is remembered from one look to the next.
+struct Upkeep<'a> {
+    node: &'a Node,
+    plugin: PluginBinary,
+    /// The state of the installed file at the last look, and what was to be said of it.
+    settled: Option<(FileStamp, Vec<Problem>)>,
+    namespaces: Namespaces,
+    status: StatusProbe,
+}
+
+impl<'a> Upkeep<'a> {
+    fn new(node: &'a Node) -> Self {
+        let plugin = node.paths.plugin();
+        plugin.sweep();
+        for file in node.paths.kept_files() {
+            replace::sweep(&node.here(&file));
+        }
+        Self {
+            node,
+            plugin,
+            settled: None,
+            namespaces: Namespaces::default(),
+            status: StatusProbe::default(),
+        }
+    }
+
+    fn look(&mut self) {
+        let node = self.node;
+        let node_file = self.node_file();
+        node.board.set(Part::NodeFile, node_file);
+        node.board.set(Part::Authority, authority::look(node));
+        let plugin = self.plugin();
+        node.board.set(Part::Plugin, plugin);
+        node.board.set(Part::Namespaces, self.namespaces.look(node));
+        self.status.look(node);
+    }
+
+    fn node_file(&mut self) -> Vec<Problem> {
+        let path = self.node.paths.node_file();
+        match node_file::ensure(&self.node.here(&path), &self.node.file) {
+            Ok(Outcome::Unchanged) => Vec::new(),
+            Ok(Outcome::Written) => {
+                tracing::info!("{}: written", path.display());
+                self.status.forget();
+                Vec::new()
+            }
+            Err(error) => vec![Problem::blocks("NodeFileNotWritten", error.to_string())],
+        }
+    }
+
+    /// Reads and runs nothing while the installed file is the one that was seen last.
+    fn plugin(&mut self) -> Vec<Problem> {
+        let path = self.plugin.path();
+        let stamp = FileStamp::of(&path).ok().flatten();
+        if let (Some(stamp), Some((settled, problems))) = (stamp, &self.settled)
+            && stamp == *settled
+        {
+            return problems.clone();
+        }
+        self.settled = None;
+        self.status.forget();
+        let outcome = self.node.settings.plugin.source().map(|source| self.plugin.install(&source));
+        let (problems, is_settled) = match outcome {
+            Ok(Ok(outcome)) => {
+                tracing::info!("{}: {outcome}", self.plugin.on_host().display());
+                (Vec::new(), true)
+            }
+            // Not run again, as long as it is the same file.
+            Ok(Err(error @ BinaryError::Foreign(_))) => {
+                (vec![Problem::blocks("ForeignPlugin", error.to_string())], true)
+            }
+            Ok(Err(error @ BinaryError::NoFolder(_))) => {
+                (vec![Problem::blocks("PluginFolderMissing", error.to_string())], false)
+            }
+            Ok(Err(error)) => (vec![Problem::blocks("PluginNotInstalled", error.to_string())], false),
+            Err(error) => (vec![Problem::blocks("PluginNotInstalled", format!("{error:#}"))], false),
+        };
+        // One that could not be replaced still serves.
+        let version = self.plugin.version();
+        if version.is_some() && self.node.plugin_version().is_none() {
+            self.node.signals.ring(Duty::Reap);
+        }
+        self.node.set_plugin_version(version);
+        if is_settled && let Some(stamp) = FileStamp::of(&path).ok().flatten() {
+            self.settled = Some((stamp, problems.clone()));
+        }
+        problems
+    }
+}
