@@ -8,6 +8,7 @@ pub const POINTS: &[&str] = &[
     "provision-reserved",
     "provision-verified",
     "network-retired",
+    "node-fenced",
     "attach-received",
     "attach-created",
     "attach-checked",

@@ -11,9 +11,11 @@ pub mod fault;
 pub mod http;
 pub mod manifests;
 pub mod metrics;
+pub mod nodes;
 pub mod provision;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod timestamp;
 pub mod translate;
 pub mod view;

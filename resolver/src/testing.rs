@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::StreamExt;
-use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
+use knap_api::{Network, NetworkClass, NetworkLease, NodeInventory, Reservation};
 use knap_protocol::{AttachReply, AttachRequest, AttachmentKey, NetworkName, NodeName};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::attach::{Asker, Attacher, Refusal};
 use crate::decision::DecisionId;
+use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules, condition, is_ready};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
@@ -43,6 +44,14 @@ impl World {
     /// From now on no controller puts anything in order.
     pub(crate) async fn stop_controller(&mut self) {
         self.controller.shutdown().await;
+    }
+
+    /// Runs a controller of nodes by these rules, over what a view knows; it ends with the returned set.
+    pub(crate) fn look_after_nodes(&self, view: &Arc<View>, rules: nodes::Rules) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let nodes = Nodes::new(self.store.clone(), Arc::clone(view), rules, nodes::Counters::default());
+        tasks.spawn(nodes.run());
+        tasks
     }
 
     /// Makes a class.
@@ -125,6 +134,57 @@ impl World {
         eventually("the replica sees that it is gone", || self.replica.view.network(&name).is_none()).await;
     }
 
+    /// What is recorded of node n1.
+    pub(crate) async fn inventory(&self) -> NodeInventory {
+        self.store.get(&ObjectName::cluster("n1")).await.unwrap().expect("an inventory of node n1")
+    }
+
+    /// Changes what is recorded of node n1.
+    pub(crate) async fn edit_inventory(&self, edit: impl Fn(&mut NodeInventory)) {
+        loop {
+            let mut inventory = self.inventory().await;
+            edit(&mut inventory);
+            match self.store.update(&inventory).await {
+                Ok(_) => return,
+                Err(StoreError::Changed { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Waits until the replica knows node n1 as such.
+    pub(crate) async fn known(&self, as_such: impl Fn(&NodeInventory) -> bool) {
+        let known = || self.replica.view.inventories.get(&ObjectName::cluster("n1"));
+        eventually("node n1 is known", || known().is_some_and(|known| as_such(&known))).await;
+    }
+
+    /// Waits until what is recorded of node n1 is such.
+    pub(crate) async fn until_recorded(
+        &self,
+        what: &str,
+        holds: impl Fn(&NodeInventory) -> bool,
+    ) -> NodeInventory {
+        for _ in 0..2000 {
+            let inventory = self.inventory().await;
+            if holds(&inventory) {
+                return inventory;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("not in time: {what}: {:#?}", self.inventory().await);
+    }
+
+    /// Waits until so many leases are left.
+    pub(crate) async fn until_leases(&self, count: usize) {
+        for _ in 0..2000 {
+            if self.leases().await.len() == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("not {count} leases: {:#?}", self.leases().await);
+    }
+
     pub(crate) async fn leases(&self) -> Vec<NetworkLease> {
         self.store.list(&Labels::new()).await.unwrap()
     }
@@ -157,8 +217,10 @@ impl World {
 pub(crate) fn controller<S: Store>(store: &S) -> JoinSet<()> {
     let (view, mut tasks) = View::follow(store);
     let (first_pass, _) = oneshot::channel();
-    let provisioner = Provisioner::new(store.clone(), view, Rules { sticky: false });
+    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
     tasks.spawn(provisioner.run(first_pass));
+    let nodes = Nodes::new(store.clone(), view, nodes::Rules::default(), nodes::Counters::default());
+    tasks.spawn(nodes.run());
     tasks
 }
 

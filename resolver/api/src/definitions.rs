@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::{Network, NetworkClass, NetworkLease, Reservation};
+use crate::{Network, NetworkClass, NetworkLease, NodeInventory, Reservation};
 
 /// A DNS label (RFC 1123).
 const DNS_LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
@@ -19,6 +19,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         with_names(NetworkClass::crd(), DNS_LABEL, 40),
         NetworkLease::crd(),
         Reservation::crd(),
+        NodeInventory::crd(),
     ]
 }
 

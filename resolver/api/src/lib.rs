@@ -12,6 +12,7 @@ mod lease;
 mod network;
 mod network_attachment_definition;
 mod network_class;
+mod node_inventory;
 mod reservation;
 mod schema;
 
@@ -26,6 +27,10 @@ pub use network_attachment_definition::{NetworkAttachmentDefinition, NetworkAtta
 pub use network_class::{
     Access, AddressScope, DEFAULT_CLASS_ANNOTATION, NetworkClass, NetworkClassSpec, PoolSubnet, Segments,
     Uplink, Vxlan,
+};
+pub use node_inventory::{
+    Fence, FenceReason, InventoryDelegate, InventoryInterface, InventorySriov, MOST_SUPERSEDED,
+    NodeInventory, NodeInventorySpec, NodeInventoryStatus, QUARANTINE_ANNOTATION,
 };
 pub use reservation::{Reservation, ReservationSpec, ReservationStatus, ReservedFor, ReservedForLease};
 
@@ -49,6 +54,8 @@ pub const MANAGED_BY: &str = "knap";
 pub const PROJECT_LABEL: &str = "knap.github.com/project-networks";
 /// Finalizer of Networks: what running attachments need is kept before the Network goes.
 pub const NETWORK_FINALIZER: &str = "knap.github.com/network";
+/// Prefix of the labels of Nodes that a class can serve, each with the value `true`; the class's name follows.
+pub const CLASS_LABEL_PREFIX: &str = "network.knap.github.com/";
 /// Prefix of a lease's label per holder; a hash of (node, containerID, ifname) follows.
 pub const HOLDER_LABEL_PREFIX: &str = "knap.github.com/h-";
 /// Annotation of a lease: Reservations that it needs beside its slot, comma-separated. They are freed with it.

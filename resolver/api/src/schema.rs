@@ -12,6 +12,8 @@ const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 const ADDRESS: &str = r"^[0-9a-fA-F:.]{2,45}$";
 /// An address, a prefix, or a range.
 const ADDRESSES: &str = r"^[0-9a-fA-F:.]{2,45}([-/][0-9a-fA-F:.]{1,45})?$";
+/// As /proc/sys/kernel/random/boot_id has it, or any other token.
+const BOOT_ID: &str = r"^[0-9A-Za-z-]{1,64}$";
 /// A domain name.
 const DOMAIN: &str = r"^[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?\.?$";
 
@@ -102,6 +104,20 @@ fn label_selector(nullable: bool) -> Schema {
         schema.insert("nullable".to_owned(), true.into());
     }
     schema
+}
+
+/// One boot of one machine.
+pub(crate) fn boot_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": BOOT_ID })
+}
+
+pub(crate) fn boot_ids(_: &mut SchemaGenerator) -> Schema {
+    list(&json!({ "type": "string", "pattern": BOOT_ID }), 64)
+}
+
+/// `1.1.0`.
+pub(crate) fn versions(_: &mut SchemaGenerator) -> Schema {
+    list(&json!({ "type": "string", "maxLength": 32 }), 32)
 }
 
 /// What nobody but the provider can judge.

@@ -5,6 +5,7 @@ mod class;
 mod cluster_networks;
 mod decide;
 mod features;
+mod fence;
 #[cfg(test)]
 mod fixture;
 mod free_slots;
@@ -34,6 +35,7 @@ pub use class::{Access, AddressScope, Class, Segments, Uplink, built_in_class};
 pub use cluster_networks::{ClusterConflict, ClusterNetwork, ClusterNetworks};
 pub use decide::{DecideError, Decision, decide};
 pub use features::{DEFAULT_MTU, Features, MissingFeature, MissingFeatures};
+pub use fence::{Boots, Causes, Fence, FenceReason, Standing};
 pub use free_slots::FreeSlots;
 pub use ip_family::IpFamily;
 pub use layout::{Layout, LayoutError, SlotError};

@@ -57,6 +57,8 @@ pub enum ProblemKind {
     UnknownNetwork,
     /// The address, MAC or lease asked for is somebody else's.
     Taken,
+    /// The node's boot is fenced, or a later one was heard of.
+    Fenced,
     /// The request is understood and can't be honoured.
     Unprocessable,
     /// The namespace's quota is used up.
@@ -81,6 +83,7 @@ impl ProblemKind {
             Self::NotPermitted => "not_permitted",
             Self::UnknownNetwork => "unknown_network",
             Self::Taken => "taken",
+            Self::Fenced => "fenced",
             Self::Unprocessable => "unprocessable",
             Self::OverQuota => "over_quota",
             Self::NotReady => "not_ready",
@@ -99,6 +102,7 @@ impl ProblemKind {
             Self::NotPermitted => (403, CniCode::INVALID_CONFIG, false, "network not permitted"),
             Self::UnknownNetwork => (404, CniCode::INVALID_CONFIG, false, "unknown network"),
             Self::Taken => (409, CniCode::INVALID_CONFIG, false, "already taken"),
+            Self::Fenced => (409, CniCode::INVALID_CONFIG, false, "boot fenced or superseded"),
             Self::Unprocessable => (422, CniCode::INVALID_CONFIG, false, "unprocessable request"),
             Self::OverQuota => (429, CniCode::INVALID_CONFIG, false, "over quota"),
             Self::NotReady => (503, CniCode::TRY_AGAIN, true, "network not ready"),

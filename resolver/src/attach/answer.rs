@@ -9,7 +9,6 @@ use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkN
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::gate::Closed;
 use super::lease::Asker;
 use super::make::{Made, REPEAT};
 use super::placement::{Placement, PlacementError};
@@ -68,6 +67,7 @@ impl<S: Store> Attacher<S> {
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
         self.permit(&prepared, request)?;
         let placement = placement_of(&prepared, request)?;
+        self.boots.begin(&self.store, &self.view, asker.node, &request.boot_id).await?;
         let question = Question { prepared: &prepared, placement: &placement, asker, request, deadline };
         let made = self.make(&question).await?;
         fault::point("attach-created");
@@ -111,17 +111,23 @@ impl<S: Store> Attacher<S> {
         Ok(())
     }
 
-    /// What must hold after the leases are there, for a release or a removal may have come in between.
+    /// What must hold after the leases are there, for a release, a removal or a fence may have come in between.
     async fn settle(&self, question: &Question<'_>) -> Result<(), Refusal> {
         let prepared = question.prepared;
+        let (node, boot) = (question.asker.node, &question.request.boot_id);
         loop {
-            match self.gates.check(&self.store, &prepared.uid, &prepared.watched).await {
+            let (network, node) = tokio::join!(
+                self.gates.check(&self.store, &prepared.uid, &prepared.watched),
+                self.boots.check(&self.store, node, boot),
+            );
+            let closed = |source| Refusal::Closed { network: prepared.name.clone(), source };
+            match network.map_err(closed).and(node) {
                 Ok(()) => return self.refuse_released(question.request),
                 // As long as it may still be withdrawn in time: an API server that is restarted is back in seconds.
-                Err(Closed::Unreadable(_)) if Instant::now() + REPEAT * 2 < question.deadline => {
+                Err(refusal) if refusal.is_unread() && Instant::now() + REPEAT * 2 < question.deadline => {
                     tokio::time::sleep(REPEAT).await;
                 }
-                Err(source) => return Err(Refusal::Closed { network: prepared.name.clone(), source }),
+                Err(refusal) => return Err(refusal),
             }
         }
     }

@@ -10,7 +10,6 @@ use kube::ResourceExt;
 
 use super::Attacher;
 use super::answer::Question;
-use super::lease::reservations_of;
 use super::make::Made;
 use super::refusal::Refusal;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
@@ -89,40 +88,6 @@ impl<S: Store> Attacher<S> {
                 Ok(()) | Err(StoreError::NotFound { .. } | StoreError::Changed { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-        }
-    }
-
-    /// Deletes a lease, and before it what it needs beside its slot.
-    pub(super) async fn delete(
-        &self,
-        lease: &NetworkLease,
-        preconditions: &Preconditions,
-    ) -> Result<(), StoreError> {
-        for name in reservations_of(lease) {
-            self.free_extra(lease, &name).await?;
-        }
-        match self.store.delete::<NetworkLease>(&ObjectName::of(lease), preconditions).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => {
-                self.view.leases.remove(lease);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn free_extra(&self, lease: &NetworkLease, name: &str) -> Result<(), StoreError> {
-        let name = ObjectName::cluster(name);
-        let Some(there) = self.store.get::<Reservation>(&name).await? else { return Ok(()) };
-        let of_this_lease = there.spec.lease.as_ref().is_some_and(|owner| {
-            owner.name == lease.name_any()
-                && lease.spec.holders.iter().any(|holder| holder.attempt == owner.attempt)
-        });
-        if !of_this_lease {
-            return Ok(());
-        }
-        match self.store.delete::<Reservation>(&name, &Preconditions::unchanged(&there)).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 }

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::Attacher;
 use super::answer::{Question, pod_namespace};
 use super::extra::Extra;
+use super::freed::delete;
 use super::lease::{holders_of, lease_on};
 use super::placement::Place;
 use super::refusal::{Refusal, list};
-use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::view::LeaseIndex;
 
 /// How long to wait before a create is repeated whose outcome is not known, or a look that failed.
@@ -308,7 +309,7 @@ impl<S: Store> Attacher<S> {
                 continue;
             }
             self.counters.withdrawals.inc();
-            if let Err(error) = self.delete(&lease, &Preconditions::unchanged(&lease)).await {
+            if let Err(error) = delete(&self.store, &self.view.leases, &lease).await {
                 tracing::warn!(lease = lease.name_any(), %error, "can't withdraw a lease; it goes with its DELETE");
             }
         }

@@ -4,9 +4,11 @@
 //! Network may still be served (design: the one rule for everything scarce).
 
 mod answer;
+mod boots;
 mod coalesced;
 mod counters;
 mod extra;
+mod freed;
 mod gate;
 mod lease;
 mod make;
@@ -26,13 +28,15 @@ use knap_api::NetworkLease;
 use knap_protocol::NetworkName;
 
 pub use counters::Counters;
+pub(crate) use freed::let_go;
 pub use gate::Closed;
 pub use lease::Asker;
 pub use refusal::Refusal;
 pub use wishes::WishError;
 
-use crate::store::{Store, StoreError};
+use crate::store::{ObjectName, Store, StoreError};
 use crate::view::View;
+use boots::BootGates;
 use coalesced::Coalesced;
 use gate::Gates;
 use prepared::Preparations;
@@ -53,6 +57,7 @@ pub struct Attacher<S> {
     view: Arc<View>,
     preparations: Preparations,
     gates: Gates,
+    boots: BootGates,
     released: Released,
     pending: Pending,
     counters: Counters,
@@ -67,6 +72,7 @@ impl<S: Store> Attacher<S> {
             view,
             preparations: Preparations::default(),
             gates: Gates::default(),
+            boots: BootGates::default(),
             released: Released::new(REMEMBER_RELEASED),
             pending: Pending::default(),
             counters: Counters::default(),
@@ -85,6 +91,7 @@ impl<S: Store> Attacher<S> {
         let uids: std::collections::HashSet<&str> =
             networks.iter().filter_map(|network| network.metadata.uid.as_deref()).collect();
         self.gates.retain(|uid| uids.contains(uid));
+        self.boots.retain(|node| self.view.inventories.get(&ObjectName::cluster(node.as_str())).is_some());
         self.lists.lock().retain(|name, _| self.view.network(name).is_some());
         for name in self.preparations.names() {
             if self.view.network(&name).is_none() {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use knap_api::NetworkLease;
+use knap_core::{Boots, Standing};
 use knap_protocol::{
     AttachmentKey, Attempt, LedgerEntry, LedgerState, NodeName, ReconcileReply, ReconcileRequest, Suspect,
 };
@@ -12,11 +13,13 @@ use kube::ResourceExt;
 use super::Attacher;
 use super::lease::Asker;
 use super::refusal::Refusal;
+use crate::nodes::lift;
 use crate::store::{ObjectName, Store};
 use crate::view::{HolderHash, LeaseRef};
 
 impl<S: Store> Attacher<S> {
-    /// Leases that the ledger does not list, and running attachments whose leases are not there.
+    /// Leases that the ledger does not list, entries of boots that may hold nothing, and running attachments whose leases are
+    /// not there.
     pub async fn reconcile(
         &self,
         node: &NodeName,
@@ -36,14 +39,21 @@ impl<S: Store> Attacher<S> {
             let lease = self.store.get::<NetworkLease>(&ObjectName::cluster(lease.name())).await?;
             reply.suspects.extend(lease.iter().flat_map(|lease| suspects_of(node, lease, &request.entries)));
         }
+        let boots = self.boots.look(&self.store, node).await?;
+        let boots = boots.as_deref();
         for entry in &request.entries {
-            if is_running(entry, request) && !self.has_its_leases(node, entry).await? {
+            if is_condemned(entry, boots) {
+                reply.tear_down.push(entry.key.clone());
+            } else if is_running(entry, request) && !self.has_its_leases(node, entry).await? {
                 reply.reassert.push(entry.key.clone());
             }
         }
+        if is_clear(request, boots) {
+            lift(&self.store, &self.view, node, &request.boot_id).await?;
+        }
         tracing::debug!(
             %node, entries = request.entries.len(), suspects = reply.suspects.len(),
-            reassert = reply.reassert.len(), "reconciled"
+            tear_down = reply.tear_down.len(), reassert = reply.reassert.len(), "reconciled"
         );
         Ok(reply)
     }
@@ -76,6 +86,22 @@ impl<S: Store> Attacher<S> {
 /// An entry whose leases are known accounts for these alone; one that never got its answer, for all of its attempt.
 fn accounts_for(entry: &LedgerEntry, lease: &str) -> bool {
     entry.leases.is_empty() || entry.leases.iter().any(|known| known == lease)
+}
+
+/// Whether an entry is of a boot whose leases are freed, or will be.
+fn is_condemned(entry: &LedgerEntry, boots: Option<&Boots>) -> bool {
+    entry.state != LedgerState::Releasing
+        && boots.is_some_and(|boots| boots.condemned(entry.boot_id.as_str()).is_some())
+}
+
+/// Whether the node is fenced and has nothing left of the boot that is. Its ledger has an entry before it asks for a lease, so
+/// nothing of that boot is on its way either; and were this ledger older than the fence, the next one would tell.
+fn is_clear(request: &ReconcileRequest, boots: Option<&Boots>) -> bool {
+    boots.is_some_and(|boots| matches!(boots.standing(request.boot_id.as_str()), Standing::Fenced(_)))
+        && request
+            .entries
+            .iter()
+            .all(|entry| entry.boot_id != request.boot_id || entry.state == LedgerState::Releasing)
 }
 
 /// Only a running attachment of this boot is worth a lease.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
-use knap_core::{NotPermitted, OverQuota, ProviderError, SlotError};
-use knap_protocol::{Attempt, NetworkName, NodeName, ProblemKind};
+use knap_core::{FenceReason, NotPermitted, OverQuota, ProviderError, SlotError};
+use knap_protocol::{Attempt, BootId, NetworkName, NodeName, ProblemKind};
 
 use super::gate::Closed;
 use super::wishes::WishError;
@@ -106,6 +106,45 @@ pub enum Refusal {
         /// What is not in order.
         source: Closed,
     },
+    /// A later boot of the node was heard of.
+    #[error(
+        "boot {boot} of node {node} is over: boot {current} was heard of after it, and what it held is freed. Reboot the node, \
+         or where two machines call themselves {node}, give each a name of its own"
+    )]
+    Superseded {
+        /// The node.
+        node: NodeName,
+        /// The boot that asks.
+        boot: BootId,
+        /// The one that is known as the present one.
+        current: String,
+    },
+    /// The node's boot is fenced.
+    #[error("node {node} is fenced in its boot {boot} ({}): nothing is attached there; {}", .reason.name(), remedy(*.reason))]
+    Fenced {
+        /// The node.
+        node: NodeName,
+        /// The boot.
+        boot: BootId,
+        /// Why.
+        reason: FenceReason,
+    },
+    /// The record of the node's boot disappeared.
+    #[error("boot {boot} is not recorded in NodeInventory {node}, which was deleted or changed; try again")]
+    Unrecorded {
+        /// The node.
+        node: NodeName,
+        /// The boot.
+        boot: BootId,
+    },
+    /// The node's boot can't be recorded.
+    #[error("the boot of node {node} can't be recorded in its NodeInventory: {reason}")]
+    Unrecordable {
+        /// The node.
+        node: NodeName,
+        /// What the store says.
+        reason: String,
+    },
     /// The attachment was released before it was made.
     #[error("attempt {0} has been released already: nothing is attached")]
     Released(Attempt),
@@ -138,13 +177,23 @@ impl Refusal {
             }
             Self::Taken { .. } | Self::ForeignLease { .. } | Self::Released(_) => ProblemKind::Taken,
             Self::Full { .. } => ProblemKind::Full,
-            Self::Closed { .. } | Self::Deadline(_) | Self::Store(_) => ProblemKind::Unavailable,
+            Self::Superseded { .. } | Self::Fenced { .. } => ProblemKind::Fenced,
+            Self::Closed { .. }
+            | Self::Deadline(_)
+            | Self::Store(_)
+            | Self::Unrecorded { .. }
+            | Self::Unrecordable { .. } => ProblemKind::Unavailable,
             Self::Answer { .. } => ProblemKind::Internal,
         }
     }
 }
 
 impl Refusal {
+    /// Whether a look did not come to anything: the next may.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Closed { source: Closed::Unreadable(_), .. } | Self::Store(_))
+    }
+
     /// Whether a lease may still be made by what was begun: its create was sent, perhaps, and nobody knows what came of it.
     pub fn is_unsettled(&self) -> bool {
         match self {
@@ -164,6 +213,21 @@ impl From<NotPermitted> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))
+    }
+}
+
+/// How a fence ends. Each ends only when nothing of what the boot held is left on the node.
+const fn remedy(reason: FenceReason) -> &'static str {
+    match reason {
+        FenceReason::Rebooted => "reboot it",
+        FenceReason::OutOfService => {
+            "when it is back, remove the taint node.kubernetes.io/out-of-service from the Node, and let knap reap run there"
+        }
+        FenceReason::Quarantined => {
+            "when it is in order, remove the annotation knap.github.com/quarantine from the NodeInventory, and let knap reap \
+             run there"
+        }
+        FenceReason::NodeGone => "its Node is gone: when it has registered again, let knap reap run there",
     }
 }
 

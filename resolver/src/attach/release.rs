@@ -4,16 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use knap_api::NetworkLease;
+use knap_api::{Holder, NetworkLease};
 use knap_protocol::Attempt;
 use kube::ResourceExt;
 
 use super::Attacher;
+use super::freed::let_go;
 use super::lease::Asker;
 use super::refusal::Refusal;
 use crate::decision::DecisionId;
 use crate::fault;
-use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::view::LeaseRef;
 
 impl<S: Store> Attacher<S> {
@@ -117,7 +118,8 @@ impl<S: Store> Attacher<S> {
             if !lease.spec.holders.iter().any(|holder| asker.is(holder, attempt)) {
                 return Ok(false);
             }
-            match self.let_go(asker, attempt, &lease).await {
+            let goes = |holder: &Holder| asker.is(holder, attempt);
+            match let_go(&self.store, &self.view.leases, &lease, goes).await {
                 Ok(()) => return Ok(true),
                 // It was written between the two; the new content decides.
                 Err(StoreError::Changed { .. }) => {}
@@ -125,23 +127,5 @@ impl<S: Store> Attacher<S> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// The lease ends with its last holder, unless a claim keeps it.
-    async fn let_go(
-        &self,
-        asker: Asker<'_>,
-        attempt: &Attempt,
-        lease: &NetworkLease,
-    ) -> Result<(), StoreError> {
-        if lease.spec.holders.len() == 1 && lease.spec.claim.is_none() {
-            return self.delete(lease, &Preconditions::unchanged(lease)).await;
-        }
-        let mut kept = lease.clone();
-        kept.spec.holders.retain(|holder| !asker.is(holder, attempt));
-        kept.labels_mut().remove(&asker.hash().label());
-        let kept = self.store.update(&kept).await?;
-        self.view.leases.insert(&kept);
-        Ok(())
     }
 }

@@ -83,6 +83,10 @@ pub struct KubernetesArgs {
     /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
+    /// After how long a Node that stays deleted is fenced: what it held is freed. Never unless given, since its machine may still
+    /// run (90s, 10m, 2h)
+    #[arg(long, id = "gone-node-after", value_name = "DURATION", value_parser = duration)]
+    pub gone_node_after: Option<Duration>,
 }
 
 /// How to log.
@@ -96,7 +100,8 @@ pub enum LogFormat {
 
 /// Arguments of one store, which the other refuses.
 const EMBEDDED: [&str; 2] = ["manifests", "state"];
-const KUBERNETES: [&str; 5] = ["kubeconfig", "namespace", "tls-name", "cluster-cidr", "drain"];
+const KUBERNETES: [&str; 6] =
+    ["kubeconfig", "namespace", "tls-name", "cluster-cidr", "drain", "gone-node-after"];
 
 impl Args for StoreArgs {
     fn augment_args(command: Command) -> Command {
@@ -187,6 +192,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A whole number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .unwrap_or(("", 0));
+    match number.parse::<u32>() {
+        Ok(number @ 1..) => Ok(Duration::from_secs(u64::from(number) * seconds)),
+        _ => Err("write a number and s, m, h or d, as in 10m".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -211,10 +228,12 @@ mod tests {
         let StoreArgs::Embedded(embedded) = serve.store else { panic!() };
         assert_eq!((embedded.manifests, serve.listen.port()), (PathBuf::from("m"), 1));
         let line = KUBERNETES_LINE.replace("127.0.0.1", "0.0.0.0");
-        let serve =
-            parsed(&format!("{line} --drain 7 --namespace knap-system --tls-name knap.svc --tls-name ::1"));
+        let serve = parsed(&format!(
+            "{line} --drain 7 --gone-node-after 10m --namespace knap-system --tls-name knap.svc --tls-name ::1"
+        ));
         let StoreArgs::Kubernetes(kubernetes) = serve.store else { panic!() };
         assert_eq!(kubernetes.drain, Duration::from_secs(7));
+        assert_eq!(kubernetes.gone_node_after, Some(Duration::from_secs(600)));
         assert_eq!(kubernetes.namespace.as_deref(), Some("knap-system"));
         assert_eq!(kubernetes.tls_names, ["knap.svc", "::1"]);
     }
@@ -226,6 +245,9 @@ mod tests {
     #[case::folder_in_a_cluster(&format!("{KUBERNETES_LINE} --manifests m"), "--manifests belongs to --store embedded")]
     #[case::drain_on_a_host(&format!("{EMBEDDED_LINE} --drain 5"), "--drain belongs to --store kubernetes")]
     #[case::drain(&format!("{KUBERNETES_LINE} --drain 5s"), "a number of seconds")]
+    #[case::gone_on_a_host(&format!("{EMBEDDED_LINE} --gone-node-after 5m"), "--gone-node-after belongs to")]
+    #[case::gone(&format!("{KUBERNETES_LINE} --gone-node-after 10"), "a number and s, m, h or d")]
+    #[case::gone_at_once(&format!("{KUBERNETES_LINE} --gone-node-after 0s"), "a number and s, m, h or d")]
     #[case::exposed(&EMBEDDED_LINE.replace("127.0.0.1", "0.0.0.0"), "loopback only")]
     #[case::no_name(&format!("{KUBERNETES_LINE} --tls-name https://knap"), "a DNS name or an IP address")]
     #[case::name_on_a_host(&format!("{EMBEDDED_LINE} --tls-name knap"), "--tls-name belongs to --store kubernetes")]

@@ -4,6 +4,7 @@ mod admission;
 mod attachments;
 mod auth;
 mod extract;
+mod inventory;
 mod measured;
 mod problem;
 mod ready;
@@ -65,6 +66,7 @@ pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
             put(attachments::attach::<S>).delete(attachments::release::<S>),
         )
         .route("/v1/nodes/{node}/attachments:reconcile", post(attachments::reconcile::<S>))
+        .route("/v1/nodes/{node}/inventory", put(inventory::put::<S>))
         .route("/v1/networks", get(views::networks::<S>))
         .route("/v1/networks/{namespace}/{name}", get(views::network::<S>))
         .route("/v1/attachments", get(views::attachments::<S>))

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeSpec, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use knap_api::{GROUP, Network, NetworkClass, VERSION};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ static CLASS_SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::of::<NetworkClass>
 pub enum Manifest {
     /// Labels that classes' access and Networks' sharing select by.
     Namespace(Box<Namespace>),
-    /// Labels that uplinks select by.
+    /// Labels that uplinks select by, and whether it is out of service.
     Node(Box<Node>),
     /// What an administrator offers.
     NetworkClass(Box<NetworkClass>),
@@ -156,7 +156,8 @@ fn manifest(document: usize, object: Map<String, Value>) -> Result<Manifest, Man
         }
         "Node" if api_version == "v1" => {
             let metadata = metadata_of(&object, Scope::Node)?;
-            Ok(Manifest::Node(Box::new(Node { metadata, ..Node::default() })))
+            let spec = NodeSpec { taints: Some(taints_of(&object)?), ..NodeSpec::default() };
+            Ok(Manifest::Node(Box::new(Node { metadata, spec: Some(spec), ..Node::default() })))
         }
         "NetworkClass" if knap => {
             let metadata = metadata_of(&object, Scope::Class)?;
@@ -175,6 +176,14 @@ fn manifest(document: usize, object: Map<String, Value>) -> Result<Manifest, Man
 fn metadata_of(object: &Map<String, Value>, scope: Scope) -> Result<ObjectMeta, ManifestError> {
     let given = object.get("metadata").cloned().unwrap_or_default();
     metadata::read(given, scope).map_err(|reason| ManifestError::Invalid { object: title(object), reason })
+}
+
+/// Of a Node's spec, only the taints matter here: one says that it is out of service.
+fn taints_of(object: &Map<String, Value>) -> Result<Vec<Taint>, ManifestError> {
+    let taints = object.get("spec").and_then(|spec| spec.get("taints")).filter(|taints| !taints.is_null());
+    taints.map_or_else(|| Ok(Vec::new()), |taints| serde_json::from_value(taints.clone())).map_err(|error| {
+        ManifestError::Invalid { object: title(object), reason: format!("spec.taints: {error}") }
+    })
 }
 
 /// A status in a file is what `kubectl get -o yaml` printed, and not the file's to say.
@@ -273,6 +282,10 @@ mod tests {
             (
                 "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {a: 1}}\n",
                 "Node n: metadata.labels.a is 1, not text",
+            ),
+            (
+                "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {taints: [{key: 1}]}\n",
+                "Node n: spec.taints: invalid type",
             ),
         ];
         for (text, expected) in cases {

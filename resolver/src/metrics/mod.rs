@@ -1,5 +1,6 @@
 //! Metrics in the OpenMetrics text format: what Prometheus reads from `/metrics`, and what docs/metrics.md lists.
 
+mod fenced;
 mod networks;
 mod requests;
 mod store;
@@ -15,6 +16,7 @@ pub use requests::{Call, Requests};
 pub use store::{Measured, StoreCalls};
 
 use crate::attach;
+use crate::nodes;
 use crate::view::View;
 
 /// The media type of [`Metrics::text`].
@@ -37,7 +39,15 @@ impl Metrics {
         calls.register(&mut registry);
         attachments.register(&mut registry);
         registry.register_collector(Box::new(networks::Networks::new(Arc::clone(view))));
+        registry.register_collector(Box::new(fenced::Fenced::new(Arc::clone(view))));
         Self { registry: Mutex::new(registry), requests }
+    }
+
+    /// With what happens to the leases of dead boots, where this process looks after nodes.
+    #[must_use]
+    pub fn with_fencing(self, fencing: &nodes::Counters) -> Self {
+        fencing.register(&mut self.registry.lock());
+        self
     }
 
     /// All of it, as of now.
@@ -78,6 +88,7 @@ mod tests {
         world.ready_network("shop/blue", json!({"class": "c"})).await;
         world.network("shop/none", json!({"class": "missing"})).await;
         world.attach("c1", json!({"network": "shop/blue"})).await.unwrap();
+        world.known(|_| true).await;
         let view = &world.replica.view;
         while view.networks.len() < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -90,6 +101,7 @@ mod tests {
         has(&text, r#"knap_subnet_addresses{namespace="shop",network="blue",subnet="10.64.0.0/29"} 5"#);
         has(&text, r#"knap_subnet_addresses_free{namespace="shop",network="blue",subnet="10.64.0.0/29"} 4"#);
         has(&text, "knap_leases 1");
+        has(&text, "knap_nodes 1");
         has(&text, "knap_attach_collisions_total 0");
         assert!(text.ends_with("# EOF\n"));
     }

@@ -18,6 +18,8 @@ pub enum Call {
     Release,
     /// POST of a ledger.
     Reconcile,
+    /// PUT of an inventory.
+    Inventory,
 }
 
 impl Call {
@@ -26,6 +28,7 @@ impl Call {
             Self::Attach => "attach",
             Self::Release => "release",
             Self::Reconcile => "reconcile",
+            Self::Inventory => "inventory",
         }
     }
 }

@@ -6,6 +6,7 @@ use knap_core::{Grant, Layout, Plan, Slot};
 
 use super::error::ProvisionError;
 use super::surroundings::Published;
+use crate::timestamp::rfc3339;
 
 /// What a Network got.
 pub(super) struct Provisioned {
@@ -143,11 +144,6 @@ fn conditions_of(
         None => conditions.extend(condition(network, PUBLISHED).cloned()),
     }
     conditions
-}
-
-/// Whole seconds, as Kubernetes writes them.
-fn rfc3339(now: Timestamp) -> String {
-    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 /// A condition of a Network.

@@ -40,6 +40,8 @@ impl Work {
                 self.sweep = true;
                 self.waiting = true;
             }
+            // How many can serve follows with the other counts.
+            Change::Node(_) => {}
         }
     }
 

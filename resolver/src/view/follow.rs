@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Node};
-use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
+use knap_api::{Network, NetworkClass, NetworkLease, NodeInventory, Reservation};
 use tokio::task::JoinSet;
 
 use super::cluster_networks::NodeNetworks;
 use super::table::{Fed, Feed};
-use super::{Change, Table, View, labels_of_namespace, labels_of_node};
+use super::{Change, KnownNode, Table, View, labels_of_namespace};
 use crate::store::{Kind, ObjectName, Store, WatchEvent};
 
 /// The kinds that are followed, by their plural.
@@ -22,6 +22,7 @@ pub(super) fn kinds() -> BTreeSet<String> {
         plural::<NetworkLease>(),
         plural::<Namespace>(),
         plural::<Node>(),
+        plural::<NodeInventory>(),
     ]
     .into()
 }
@@ -57,6 +58,12 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
     };
     tasks.spawn(table(store.clone(), Arc::clone(view), namespaces));
     tasks.spawn(nodes(store.clone(), Arc::clone(view)));
+    let inventories = TableOf {
+        table: |view| &view.inventories,
+        keep: |inventory: NodeInventory| inventory,
+        changed: |name, _, _| Some(Change::Node(name.name)),
+    };
+    tasks.spawn(table(store.clone(), Arc::clone(view), inventories));
     tasks.spawn(leases(store.clone(), Arc::clone(view)));
     tasks
 }
@@ -88,10 +95,10 @@ async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(store: S, view: Arc<
     }
 }
 
-/// A Node's labels matter when an attachment is made there, and to no controller; its networks matter to all Networks.
+/// A Node matters where attachments are made on it; its networks matter to all Networks.
 async fn nodes<S: Store>(store: S, view: Arc<View>) {
     let mut events = store.watch::<Node>();
-    let mut feed = Feed::new(&view.nodes, labels_of_node);
+    let mut feed = Feed::new(&view.nodes, KnownNode::of);
     let mut networks = NodeNetworks::default();
     while let Some(event) = events.next().await {
         networks.take(&event);
@@ -99,9 +106,13 @@ async fn nodes<S: Store>(store: S, view: Arc<View>) {
         if let Some(networks) = networks.news() {
             view.learn_cluster_networks("nodes", networks);
         }
-        if matches!(fed, Fed::Current) {
-            told::<Node>(&view);
-            view.tell(&Change::Everything);
+        match fed {
+            Fed::Nothing => {}
+            Fed::Applied(name, _) | Fed::Deleted(name, _) => view.tell(&Change::Node(name.name)),
+            Fed::Current => {
+                told::<Node>(&view);
+                view.tell(&Change::Everything);
+            }
         }
     }
 }

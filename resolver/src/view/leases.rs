@@ -3,6 +3,7 @@
 //! The index proposes; only the store's answer to a create decides (design: the one rule for everything scarce).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 
 use knap_api::{NetworkLease, RESERVATIONS_ANNOTATION};
 use knap_core::{Slot, SlotRanges};
@@ -47,6 +48,8 @@ struct Index {
     holders: BTreeSet<(HolderHash, u32, u32)>,
     /// Per namespace of pods, the attachments in each Network.
     namespaces: HashMap<u32, HashMap<u32, u32>>,
+    /// Per node and boot, how many holders of leases there are.
+    boots: HashMap<(u32, u32), u32>,
     /// Per Network UID: the name may have passed to another Network while these leases run.
     uids: HashMap<u32, u32>,
     leases: usize,
@@ -163,6 +166,35 @@ impl LeaseIndex {
         found
     }
 
+    /// Whether anything on a node holds a lease; of one boot, or of any.
+    pub fn holds(&self, node: &str, boot: Option<&str>) -> bool {
+        let index = self.index.lock();
+        let Some(node) = index.names.find(node) else { return false };
+        match boot {
+            Some(boot) => index.names.find(boot).is_some_and(|boot| index.boots.contains_key(&(node, boot))),
+            None => index.boots.keys().any(|(of, _)| *of == node),
+        }
+    }
+
+    /// Leases held by boots of a node.
+    pub fn of_boots(&self, node: &str, boots: &[&str]) -> Vec<LeaseRef> {
+        let index = self.index.lock();
+        let Some(node) = index.names.find(node) else { return Vec::new() };
+        let boots = boots.iter().filter_map(|boot| index.names.find(boot));
+        let boots: Vec<u32> = boots.filter(|boot| index.boots.contains_key(&(node, *boot))).collect();
+        if boots.is_empty() {
+            return Vec::new();
+        }
+        let mut found = BTreeSet::new();
+        for (network, slots) in &index.networks {
+            let of_these = |held: &Held| held.node == node && boots.contains(&held.boot);
+            for (slot, _) in slots.holders().filter(|(_, held)| of_these(held)) {
+                found.extend(index.lease_ref(*network, slot));
+            }
+        }
+        found.into_iter().collect()
+    }
+
     /// Slots of a Network that have leases.
     pub fn slots(&self, network: &NetworkName) -> Vec<Slot> {
         let index = self.index.lock();
@@ -254,6 +286,7 @@ impl Index {
         for held in record.holders() {
             self.holders.insert((held.holder, network, slot.get()));
             *self.namespaces.entry(held.namespace).or_default().entry(network).or_default() += 1;
+            *self.boots.entry((held.node, held.boot)).or_default() += 1;
         }
         *self.uids.entry(uid).or_default() += 1;
         self.leases += 1;
@@ -287,6 +320,7 @@ impl Index {
         for held in record.holders() {
             self.holders.remove(&(held.holder, network, slot.get()));
             decrease(self.namespaces.entry(held.namespace).or_default(), network);
+            decrease(&mut self.boots, (held.node, held.boot));
         }
         decrease(&mut self.uids, record.uid);
         self.leases -= 1;
@@ -332,7 +366,7 @@ fn is_plain(lease: &NetworkLease) -> bool {
     lease.spec.holders.len() == 1 && lease.spec.claim.is_none() && !needs_more
 }
 
-fn decrease(counts: &mut HashMap<u32, u32>, key: u32) {
+fn decrease<K: Copy + Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
     if let Some(count) = counts.get_mut(&key) {
         *count -= 1;
         if *count == 0 {

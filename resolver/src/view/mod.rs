@@ -7,13 +7,14 @@ mod holder;
 mod leases;
 mod names;
 mod network_slots;
+mod node;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
-use knap_api::{Network, NetworkClass, Reservation};
+use k8s_openapi::api::core::v1::Namespace;
+use knap_api::{Network, NetworkClass, NodeInventory, Reservation};
 use knap_core::{ClusterNetwork, ClusterNetworks};
 use knap_protocol::NetworkName;
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use cluster_networks::KnownNetworks;
 pub use holder::HolderHash;
 pub(crate) use holder::attempt_hash;
 pub use leases::{LeaseIndex, LeaseRef};
+pub use node::KnownNode;
 pub use table::Table;
 
 /// Labels of an object.
@@ -41,8 +43,11 @@ pub struct View {
     pub reservations: Table<Reservation>,
     /// All leases.
     pub leases: LeaseIndex,
+    /// Nodes by name, as Kubernetes or a manifest has them.
+    pub nodes: Table<KnownNode>,
+    /// Nodes by name, as they attach.
+    pub inventories: Table<NodeInventory>,
     namespaces: Table<LabelMap>,
-    nodes: Table<LabelMap>,
     cluster_networks: KnownNetworks,
     /// Kinds that have not been told in full yet, by their plural.
     untold: watch::Sender<BTreeSet<String>>,
@@ -65,6 +70,8 @@ pub enum Change {
     ReservationGone(ObjectName),
     /// The last lease of the Network with this UID is gone.
     Drained(String),
+    /// A Node or its inventory is new, changed or gone.
+    Node(String),
 }
 
 impl View {
@@ -75,8 +82,9 @@ impl View {
             classes: Table::default(),
             reservations: Table::default(),
             leases: LeaseIndex::default(),
-            namespaces: Table::default(),
             nodes: Table::default(),
+            inventories: Table::default(),
+            namespaces: Table::default(),
             cluster_networks: KnownNetworks::default(),
             untold: watch::Sender::new(follow::kinds()),
             listeners: Mutex::default(),
@@ -122,7 +130,11 @@ impl View {
     /// Labels of a namespace. None where no namespace is known at all: then nothing is filtered by label. One that is
     /// not known among others has no labels.
     pub fn namespace_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        labels_among(&self.namespaces, name)
+        match self.namespaces.get(&ObjectName::cluster(name)) {
+            Some(labels) => Some(labels),
+            None if self.namespaces.is_empty() => None,
+            None => Some(Arc::default()),
+        }
     }
 
     /// Namespaces that carry a label with this value, with all their labels.
@@ -134,13 +146,17 @@ impl View {
 
     /// Labels of a node, by the same rule.
     pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        labels_among(&self.nodes, name)
+        match self.nodes.get(&ObjectName::cluster(name)) {
+            Some(node) => Some(Arc::clone(&node.labels)),
+            None if self.nodes.is_empty() => None,
+            None => Some(Arc::default()),
+        }
     }
 
     /// The labels of all nodes, sorted by the nodes' names.
     pub fn nodes(&self) -> Vec<(String, LabelMap)> {
         let all = self.nodes.entries().into_iter();
-        let mut nodes: Vec<_> = all.map(|(name, labels)| (name.name, LabelMap::clone(&labels))).collect();
+        let mut nodes: Vec<_> = all.map(|(name, node)| (name.name, LabelMap::clone(&node.labels))).collect();
         nodes.sort();
         nodes
     }
@@ -158,20 +174,7 @@ impl View {
     }
 }
 
-fn labels_among(table: &Table<LabelMap>, name: &str) -> Option<Arc<LabelMap>> {
-    match table.get(&ObjectName::cluster(name)) {
-        Some(labels) => Some(labels),
-        None if table.is_empty() => None,
-        None => Some(Arc::default()),
-    }
-}
-
 /// All that is kept of a Namespace: a cluster has many.
 fn labels_of_namespace(namespace: Namespace) -> LabelMap {
     namespace.metadata.labels.unwrap_or_default()
-}
-
-/// All that is kept of a Node: the rest of it is large.
-fn labels_of_node(node: Node) -> LabelMap {
-    node.metadata.labels.unwrap_or_default()
 }

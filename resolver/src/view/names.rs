@@ -8,7 +8,7 @@ use knap_api::Holder;
 use super::holder::{HolderHash, attempt_hash};
 use super::network_slots::Held;
 
-/// Numbers for names: of Networks, UIDs, nodes and namespaces. They are never given back before the watch begins
+/// Numbers for names: of Networks, UIDs, nodes, boots and namespaces. They are never given back before the watch begins
 /// anew; there are few of them beside the leases.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -47,6 +47,7 @@ impl Names {
             holder: HolderHash::of_holder(holder),
             attempt: attempt_hash(&holder.attempt),
             node: self.id(&holder.node),
+            boot: self.id(&holder.boot_id),
             namespace: self.id(namespace),
         }
     }

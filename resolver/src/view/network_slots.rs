@@ -16,6 +16,7 @@ pub(super) struct Held {
     pub(super) holder: HolderHash,
     pub(super) attempt: u64,
     pub(super) node: u32,
+    pub(super) boot: u32,
     pub(super) namespace: u32,
 }
 

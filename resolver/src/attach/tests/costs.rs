@@ -1,4 +1,4 @@
-//! What an attachment costs the store: one write, one read; its release one write.
+//! What an attachment costs the store: one write, and a read of each its Network and its node; its release one write.
 
 use knap_api::NetworkLease;
 use serde_json::json;
@@ -26,9 +26,12 @@ fn calls_of<S: Store>(calls: &StoreCalls, replica: &Replica<S>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_attachment_is_one_write_and_one_read_and_its_release_one_write() {
+async fn an_attachment_is_one_write_and_a_look_at_network_and_node_and_its_release_one_write() {
     let world = World::new().await;
     world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    // The first of a boot records that.
+    let first = world.attach("c0", json!({})).await.unwrap();
+    world.release("c0", "try-c0", &first.leases).await;
     let calls = StoreCalls::default();
     let replica = Replica::over(&Measured::new(world.store.clone(), calls.clone())).await;
     for container in ["c1", "c2", "c3"] {
@@ -37,7 +40,12 @@ async fn an_attachment_is_one_write_and_one_read_and_its_release_one_write() {
     }
     assert_eq!(
         calls_of(&calls, &replica),
-        ["create networkleases ok 3", "delete networkleases ok 3", "get reservations ok 3"]
+        [
+            "create networkleases ok 3",
+            "delete networkleases ok 3",
+            "get nodeinventories ok 3",
+            "get reservations ok 3"
+        ]
     );
 }
 

@@ -11,6 +11,7 @@ use crate::cli::{EmbeddedArgs, ServeArgs};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::manifests::Folder;
 use crate::metrics::{Measured, Metrics, StoreCalls};
+use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules};
 use crate::store::embedded::EmbeddedStore;
 use crate::view::View;
@@ -34,11 +35,14 @@ pub(super) async fn start(
     let mut parts = JoinSet::new();
     parts.spawn(provisioner.run(first_pass));
     parts.spawn(folder.watch(store.clone()));
+    let fencing = nodes::Counters::default();
+    let nodes = Nodes::new(store.clone(), Arc::clone(&view), nodes::Rules::default(), fencing.clone());
+    parts.spawn(nodes.run());
     provisioned.await.map_err(|_| ServeError::Ended("controller"))?;
 
     let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
-        metrics: Metrics::new(&view, &calls, attacher.counters()),
+        metrics: Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing),
         attacher,
         admission: None,
         store,

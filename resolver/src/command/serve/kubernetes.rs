@@ -16,6 +16,7 @@ use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::{self, Cluster, connect};
 use crate::http::{Readiness, Service, TokenFile};
 use crate::metrics::{Measured, Metrics, StoreCalls};
+use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules};
 use crate::store::Store;
 use crate::store::kubernetes::KubernetesStore;
@@ -46,7 +47,9 @@ pub(super) async fn start(
     parts.spawn(cluster::own_networks::follow(cluster.client(), Arc::clone(&view)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
-    let controllers = controllers(cluster, store.clone(), Arc::clone(&view));
+    let fencing = nodes::Counters::default();
+    let rules = nodes::Rules { gone_node_after: kubernetes.gone_node_after, ..nodes::Rules::default() };
+    let controllers = controllers(cluster, store.clone(), Arc::clone(&view), rules, fencing.clone());
     parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
 
     let unprepared = |error| ServeError::Certificate(Box::new(error));
@@ -57,7 +60,7 @@ pub(super) async fn start(
 
     let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
-        metrics: Metrics::new(&view, &calls, attacher.counters()),
+        metrics: Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing),
         attacher,
         admission: Some(Policy { rules: RULES }),
         store,
@@ -81,12 +84,20 @@ fn tls_names(args: &ServeArgs, kubernetes: &KubernetesArgs) -> BTreeSet<String> 
 }
 
 /// What one of all replicas does.
-fn controllers<S: Store>(cluster: KubernetesStore, store: S, view: Arc<View>) -> impl Fn() -> JoinSet<()> {
+fn controllers<S: Store>(
+    cluster: KubernetesStore,
+    store: S,
+    view: Arc<View>,
+    of_nodes: nodes::Rules,
+    fencing: nodes::Counters,
+) -> impl Fn() -> JoinSet<()> {
     move || {
         let mut controllers = JoinSet::new();
         let around = Cluster::new(&cluster, &view, &mut controllers);
         let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), RULES);
         controllers.spawn(provisioner.run(oneshot::channel().0));
+        let nodes = Nodes::new(store.clone(), Arc::clone(&view), of_nodes, fencing.clone());
+        controllers.spawn(nodes.run());
         controllers
     }
 }
