@@ -9,6 +9,7 @@ pub mod command;
 mod decision;
 pub mod fault;
 pub mod http;
+pub mod identity;
 pub mod manifests;
 pub mod metrics;
 pub mod nodes;

@@ -37,7 +37,7 @@ pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_cla
 pub use kernel::bare;
 #[cfg(feature = "api")]
 pub use kubernetes::{
-    ADMIN, Cluster, Counters, Fate, KubernetesApi, NOBODY, Objects, Proxy, Replica, Reply, condition,
+    ADMIN, AGENT, Cluster, Counters, Fate, KubernetesApi, NOBODY, Objects, Proxy, Replica, Reply, condition,
 };
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};

@@ -137,7 +137,7 @@ async fn a_namespace_goes_while_its_pods_and_anothers_run() {
     objects.network("shop/blue", json!({"class": "fab", "sharedWith": {"namespaceSelector": {}}})).await;
     objects.network("shop/odd", json!({"class": "missing"})).await;
     objects.ready("shop/blue").await;
-    let pod = |namespace: &str| json!({"pod": {"namespace": namespace, "name": "p", "uid": "u"}});
+    let pod = |namespace: &str| json!({"pod": {"namespace": namespace}});
     let own = replica.attached("n1", "c1", pod("shop")).await;
     let other = replica.attached("n1", "c2", pod("web")).await;
     let projected = objects.in_namespace::<NetworkAttachmentDefinition>("web");

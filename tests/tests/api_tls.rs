@@ -95,7 +95,7 @@ async fn the_plugin_attaches_over_tls() {
     objects.network("shop/blue", json!({"class": "recorded"})).await;
     objects.ready("shop/blue").await;
 
-    let mut access = replica.access().await;
+    let mut access = replica.access("n1").await;
     let host = Host::in_cluster(&access);
     host.delegates.install("first");
     let (pod, config) = (host.pod("web-0"), thin_config("shop/blue", "1.0.0"));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnetwork::IpNetwork;
 
+pub use crate::cluster::AgentAccount;
 pub use serve::{EmbeddedArgs, KubernetesArgs, LogFormat, ServeArgs, StoreArgs, StoreKind};
 
 /// Knap's resolver: decides what each attachment to a Network gets, and remembers it.

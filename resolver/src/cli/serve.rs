@@ -11,6 +11,8 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
 use ipnetwork::IpNetwork;
 use rustls::pki_types::ServerName;
 
+use crate::cluster::AgentAccount;
+
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -20,9 +22,6 @@ pub struct ServeArgs {
     /// Address to serve on; with the embedded store, which serves without TLS, loopback only
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
-    /// File with the bearer token that every call needs; made with random content when missing
-    #[arg(long, value_name = "FILE")]
-    pub token_file: PathBuf,
     /// What to log: a level, or directives as for `RUST_LOG`
     #[arg(long, value_name = "FILTER", env = "KNAP_LOG", default_value = "info")]
     pub log: String,
@@ -59,6 +58,9 @@ pub struct EmbeddedArgs {
     /// File that leases and reservations are kept in; made when missing
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
+    /// File with the bearer token that every call needs; made with random content when missing
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
 }
 
 /// What the Kubernetes API as the store needs.
@@ -80,6 +82,10 @@ pub struct KubernetesArgs {
     /// again. What Nodes and ServiceCIDRs say is known anyway
     #[arg(long = "cluster-cidr", id = "cluster-cidr", value_name = "CIDR")]
     pub cluster_cidrs: Vec<IpNetwork>,
+    /// Service account of nodes' agents, whose pods alone get tokens of their nodes; without it, knap-node in the
+    /// resolver's namespace
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub agent_service_account: Option<AgentAccount>,
     /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
@@ -99,9 +105,16 @@ pub enum LogFormat {
 }
 
 /// Arguments of one store, which the other refuses.
-const EMBEDDED: [&str; 2] = ["manifests", "state"];
-const KUBERNETES: [&str; 6] =
-    ["kubeconfig", "namespace", "tls-name", "cluster-cidr", "drain", "gone-node-after"];
+const EMBEDDED: [&str; 3] = ["manifests", "state", "token_file"];
+const KUBERNETES: [&str; 7] = [
+    "kubeconfig",
+    "namespace",
+    "tls-name",
+    "cluster-cidr",
+    "agent_service_account",
+    "drain",
+    "gone-node-after",
+];
 
 impl Args for StoreArgs {
     fn augment_args(command: Command) -> Command {
@@ -154,7 +167,8 @@ fn refuse_mixture(kind: StoreKind, matches: &ArgMatches) -> Result<(), Error> {
         Some(argument) => Err(Error::raw(
             ErrorKind::ArgumentConflict,
             format!(
-                "--{argument} belongs to --store {other} and means nothing with --store {own}: remove it\n"
+                "--{} belongs to --store {other} and means nothing with --store {own}: remove it\n",
+                argument.replace('_', "-")
             ),
         )),
     }
@@ -214,8 +228,7 @@ mod tests {
 
     const EMBEDDED_LINE: &str =
         "knap-resolver serve --store embedded --manifests m --state s --listen 127.0.0.1:1 --token-file t";
-    const KUBERNETES_LINE: &str =
-        "knap-resolver serve --store kubernetes --listen 127.0.0.1:1 --token-file t";
+    const KUBERNETES_LINE: &str = "knap-resolver serve --store kubernetes --listen 127.0.0.1:1";
 
     fn parsed(line: &str) -> ServeArgs {
         let Command::Serve(serve) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
@@ -227,7 +240,7 @@ mod tests {
         let serve = parsed(EMBEDDED_LINE);
         let StoreArgs::Embedded(embedded) = serve.store else { panic!() };
         assert_eq!((embedded.manifests, serve.listen.port()), (PathBuf::from("m"), 1));
-        let line = KUBERNETES_LINE.replace("127.0.0.1", "0.0.0.0");
+        let line = format!("{} --agent-service-account a/b", KUBERNETES_LINE.replace("127.0.0.1", "0.0.0.0"));
         let serve = parsed(&format!(
             "{line} --drain 7 --gone-node-after 10m --namespace knap-system --tls-name knap.svc --tls-name ::1"
         ));
@@ -236,13 +249,20 @@ mod tests {
         assert_eq!(kubernetes.gone_node_after, Some(Duration::from_secs(600)));
         assert_eq!(kubernetes.namespace.as_deref(), Some("knap-system"));
         assert_eq!(kubernetes.tls_names, ["knap.svc", "::1"]);
+        assert_eq!(
+            kubernetes.agent_service_account.map(|account| account.to_string()).as_deref(),
+            Some("a/b")
+        );
     }
 
     #[rstest]
-    #[case::no_store("knap-resolver serve --listen 127.0.0.1:1 --token-file t", "--store")]
+    #[case::no_store("knap-resolver serve --listen 127.0.0.1:1", "--store")]
     #[case::no_manifests(&EMBEDDED_LINE.replace(" --manifests m", ""), "--manifests")]
     #[case::no_state(&EMBEDDED_LINE.replace(" --state s", ""), "--state")]
     #[case::folder_in_a_cluster(&format!("{KUBERNETES_LINE} --manifests m"), "--manifests belongs to --store embedded")]
+    #[case::no_token_file(&EMBEDDED_LINE.replace(" --token-file t", ""), "--token-file")]
+    #[case::token_file_in_a_cluster(&format!("{KUBERNETES_LINE} --token-file t"), "--token-file belongs to --store embedded")]
+    #[case::agent(&format!("{KUBERNETES_LINE} --agent-service-account knap-node"), "a namespace and a service account")]
     #[case::drain_on_a_host(&format!("{EMBEDDED_LINE} --drain 5"), "--drain belongs to --store kubernetes")]
     #[case::drain(&format!("{KUBERNETES_LINE} --drain 5s"), "a number of seconds")]
     #[case::gone_on_a_host(&format!("{EMBEDDED_LINE} --gone-node-after 5m"), "--gone-node-after belongs to")]

@@ -1,12 +1,25 @@
 //! What lives only in a cluster.
 
+pub(crate) mod authority;
 pub(crate) mod certificates;
 pub(crate) mod connect;
 mod events;
 pub(crate) mod kinds;
 pub(crate) mod leader;
 pub(crate) mod nad;
+pub(crate) mod node_tokens;
 pub(crate) mod own_networks;
+mod shared_secret;
 mod surroundings;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use authority::AgentAccount;
 pub(crate) use surroundings::Cluster;
+
+use crate::store::ObjectName;
+
+/// The beginnings of an object of this name.
+fn named(name: &ObjectName) -> ObjectMeta {
+    ObjectMeta { name: Some(name.name.clone()), namespace: name.namespace.clone(), ..ObjectMeta::default() }
+}

@@ -3,6 +3,7 @@
 mod admission;
 mod attachments;
 mod auth;
+mod credentials;
 mod extract;
 mod inventory;
 mod measured;
@@ -19,9 +20,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use knap_protocol::{ProblemKind, path};
 
+pub use auth::{Authority, Denied};
 pub use ready::Readiness;
 pub use serve::serve;
 pub use token_file::{TokenFile, TokenFileError};
@@ -49,7 +51,7 @@ pub struct Service<S> {
     /// How admission reviews are answered, in a cluster.
     pub admission: Option<Policy>,
     /// Who may call.
-    pub token: TokenFile,
+    pub authority: Box<dyn Authority>,
     /// Whether requests may come, beside what the view says.
     pub readiness: Arc<Readiness>,
     /// `embedded` or `kubernetes`.
@@ -60,30 +62,45 @@ pub struct Service<S> {
 
 /// Every path of the API.
 pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
-    let authenticated = Router::new()
+    Router::new()
+        .route(path::STATUS, get(status::status::<S>))
+        .route("/healthz", get(ready::healthz))
+        .route("/readyz", get(ready::readyz::<S>))
+        .route("/v1/nodes/{node}/credentials", post(credentials::exchange::<S>))
+        .merge(admission::router(&service))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(of_nodes(&service))
+        .fallback_service(of_readers(&service).with_state(Arc::clone(&service)))
+        .with_state(service)
+}
+
+/// What a node may ask, each of what is its own.
+fn of_nodes<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<S>>> {
+    Router::new()
         .route(
             "/v1/nodes/{node}/attachments/{container}/{ifname}",
             put(attachments::attach::<S>).delete(attachments::release::<S>),
         )
         .route("/v1/nodes/{node}/attachments:reconcile", post(attachments::reconcile::<S>))
         .route("/v1/nodes/{node}/inventory", put(inventory::put::<S>))
+        .route("/v1/nodes/{node}/{*unknown}", any(unknown_path))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), auth::require_node::<S>))
+}
+
+/// What people and tools may read; and what there is not, which is nobody's business without a credential.
+fn of_readers<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<S>>> {
+    Router::new()
         .route("/v1/networks", get(views::networks::<S>))
         .route("/v1/networks/{namespace}/{name}", get(views::network::<S>))
         .route("/v1/attachments", get(views::attachments::<S>))
         .route("/metrics", get(measured::metrics::<S>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn_with_state(Arc::clone(&service), ready::require_view::<S>))
-        .layer(middleware::from_fn_with_state(Arc::clone(&service), auth::require_token::<S>));
-    Router::new()
-        .route(path::STATUS, get(status::status::<S>))
-        .route("/healthz", get(ready::healthz))
-        .route("/readyz", get(ready::readyz::<S>))
-        .merge(admission::router(&service))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback_service(authenticated.with_state(Arc::clone(&service)))
-        .with_state(service)
+        .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), auth::require_reader::<S>))
 }
 
 async fn unknown_path(uri: axum::http::Uri) -> Failure {

@@ -1,5 +1,6 @@
 //! GET of `/healthz` and `/readyz`, for whoever decides whether this process lives and gets requests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +21,8 @@ use crate::view::View;
 pub struct Readiness {
     ending: AtomicBool,
     trouble: Mutex<Option<String>>,
-    without_certificate: Mutex<Option<String>>,
+    /// What is not there, with the reason.
+    lacking: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Readiness {
@@ -34,9 +36,13 @@ impl Readiness {
         *self.trouble.lock() = trouble;
     }
 
-    /// Why there is no certificate that nodes trust, if there is none.
-    pub fn without_certificate(&self, reason: Option<String>) {
-        *self.without_certificate.lock() = reason;
+    /// Why there is none of what requests need, a certificate say; no reason if there is.
+    pub fn lacks(&self, what: &'static str, reason: Option<String>) {
+        let mut lacking = self.lacking.lock();
+        match reason {
+            Some(reason) => lacking.insert(what, reason),
+            None => lacking.remove(what),
+        };
     }
 
     /// Why it is not ready, if it is not.
@@ -46,8 +52,8 @@ impl Readiness {
         }
         let untold = view.untold();
         if untold.is_empty() {
-            let reason = self.without_certificate.lock().clone();
-            return reason.map(|reason| format!("no certificate that nodes trust: {reason}"));
+            let lacking = self.lacking.lock();
+            return lacking.first_key_value().map(|(what, reason)| format!("no {what}: {reason}"));
         }
         let trouble = self.trouble.lock().clone();
         Some(trouble.unwrap_or_else(|| format!("still reading all {}", untold.join(", "))))

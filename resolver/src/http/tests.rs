@@ -59,7 +59,7 @@ impl Api {
             admission: None,
             store: world.store.clone(),
             view,
-            token: token_file,
+            authority: Box::new(token_file),
             readiness: Arc::default(),
             store_name: "embedded",
             broken_manifests: Box::new(|| vec!["a.yaml: broken".to_owned()]),
@@ -136,6 +136,8 @@ async fn the_status_needs_no_token_and_all_else_does() {
             (Method::PUT, ATTACHMENT),
             (Method::DELETE, ATTACHMENT),
             (Method::POST, "/v1/nodes/n1/attachments:reconcile"),
+            (Method::POST, "/v1/nodes/n1/credentials"),
+            (Method::PUT, "/v1/nodes/n1/nowhere"),
             (Method::GET, "/v1/networks"),
             (Method::GET, "/v1/attachments"),
             (Method::GET, "/metrics"),
@@ -146,6 +148,8 @@ async fn the_status_needs_no_token_and_all_else_does() {
             assert_eq!(answer.problem().cni_code.0, 11);
         }
     }
+    let none = api.call(Method::POST, "/v1/nodes/n1/credentials", "").await;
+    assert!(none.problem().status == 403 && none.problem().detail.contains("single host"));
     let lower = api.call_as(&format!("bearer {}", api.token), Method::GET, "/v1/networks", "").await;
     assert_eq!(lower.status, StatusCode::OK);
 }
@@ -173,6 +177,8 @@ async fn whatever_is_wrong_is_a_problem_document() {
         (Method::GET, ATTACHMENT.to_owned(), "", 405, "GET"),
         (Method::POST, "/v1/status".to_owned(), "", 405, "POST"),
         (Method::GET, "/v2/networks".to_owned(), "", 404, "/v2/networks"),
+        (Method::GET, "/v1/nodes/n1/nowhere".to_owned(), "", 404, "/v1/nodes/n1/nowhere"),
+        (Method::GET, "/v1/nodes/n1/credentials".to_owned(), "", 405, "GET"),
     ];
     for (method, path, body, status, word) in cases {
         let problem = api.call(method.clone(), &path, body).await.problem();
@@ -185,9 +191,11 @@ async fn whatever_is_wrong_is_a_problem_document() {
 async fn what_was_asked_is_measured() {
     let api = Api::new().await;
     assert_eq!(api.call(Method::PUT, ATTACHMENT, &request(&json!({}))).await.problem().status, 404);
+    api.call_as("", Method::PUT, ATTACHMENT, "{}").await;
     let metrics = api.call(Method::GET, "/metrics", "").await;
     assert_eq!((metrics.status, metrics.media_type.as_str()), (StatusCode::OK, crate::metrics::MEDIA_TYPE));
     let text = String::from_utf8(metrics.body).unwrap();
     let line = r#"knap_request_duration_seconds_count{call="attach",outcome="unknown_network"} 1"#;
     assert!(text.contains(line), "{text}");
+    assert!(text.contains(r#"knap_denied_requests_total{reason="no_token"} 1"#), "{text}");
 }

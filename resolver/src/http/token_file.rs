@@ -5,7 +5,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use futures::future::{BoxFuture, FutureExt, ready};
+use knap_protocol::NodeCredentials;
 use parking_lot::Mutex;
+
+use super::auth::{Authority, Denied};
 
 /// Why a token file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,46 @@ impl TokenFile {
             Some(ReadToken { token, .. }) if !token.is_empty() => Ok(same(token, given)),
             _ => Err(TokenFileError::Empty { path: self.path.clone() }),
         }
+    }
+}
+
+impl TokenFile {
+    /// Whoever may read the file may do all.
+    fn admit(&self, token: &[u8]) -> Result<(), Denied> {
+        match self.matches(token) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Denied::unauthorized(
+                if token.is_empty() { "no_token" } else { "wrong_token" },
+                "the request does not carry the resolver's token: send Authorization: Bearer with the content of the \
+                 token file",
+            )),
+            Err(error) => {
+                tracing::error!(%error, "can't check the token of a request");
+                Err(Denied::unavailable("unavailable", error.to_string()))
+            }
+        }
+    }
+}
+
+impl Authority for TokenFile {
+    fn admit_node<'a>(&'a self, token: &'a [u8], _node: &'a str) -> BoxFuture<'a, Result<(), Denied>> {
+        ready(self.admit(token)).boxed()
+    }
+
+    fn admit_reader<'a>(&'a self, token: &'a [u8], _path: &'a str) -> BoxFuture<'a, Result<(), Denied>> {
+        ready(self.admit(token)).boxed()
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        token: &'a [u8],
+        _node: &'a str,
+    ) -> BoxFuture<'a, Result<NodeCredentials, Denied>> {
+        let none = Denied::forbidden(
+            "single_host",
+            "there is nothing to exchange on a single host: the content of the token file is the credential",
+        );
+        ready(self.admit(token).and(Err(none))).boxed()
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Call {
     Reconcile,
     /// PUT of an inventory.
     Inventory,
+    /// POST for a node's token.
+    Credentials,
 }
 
 impl Call {
@@ -29,6 +31,7 @@ impl Call {
             Self::Release => "release",
             Self::Reconcile => "reconcile",
             Self::Inventory => "inventory",
+            Self::Credentials => "credentials",
         }
     }
 }
@@ -44,11 +47,17 @@ struct Finding {
     finding: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// Requests of nodes.
 #[derive(Debug, Clone)]
 pub struct Requests {
     durations: Family<Answered, Histogram>,
     findings: Family<Finding, Counter>,
+    denials: Family<Reason, Counter>,
 }
 
 impl Default for Requests {
@@ -57,7 +66,7 @@ impl Default for Requests {
         let durations = Family::new_with_constructor(
             (|| Histogram::new(exponential_buckets(0.001, 2.0, 15))) as fn() -> _,
         );
-        Self { durations, findings: Family::default() }
+        Self { durations, findings: Family::default(), denials: Family::default() }
     }
 }
 
@@ -66,6 +75,11 @@ impl Requests {
     pub fn answered(&self, call: Call, problem: Option<ProblemKind>, took: Duration) {
         let outcome = problem.map_or("ok", ProblemKind::name);
         self.durations.get_or_create(&Answered { call: call.name(), outcome }).observe(took.as_secs_f64());
+    }
+
+    /// Somebody may not ask what was asked.
+    pub fn denied(&self, reason: &'static str) {
+        self.denials.get_or_create(&Reason { reason }).inc();
     }
 
     /// What comparing a ledger with the leases has found.
@@ -90,6 +104,11 @@ impl Requests {
             "reconcile_findings",
             "What reconciling ledgers found: suspect leases, entries to tear down, entries to assert again",
             self.findings.clone(),
+        );
+        registry.register(
+            "denied_requests",
+            "Requests that were not served because of who sent them, or for which pod, by reason",
+            self.denials.clone(),
         );
     }
 }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::store::kubernetes::KubernetesStore;
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +80,16 @@ impl<S> Measured<S> {
     /// Measures the calls of a store.
     pub const fn new(store: S, calls: StoreCalls) -> Self {
         Self { store, calls }
+    }
+}
+
+impl Measured<KubernetesStore> {
+    /// Has the API server answer a question that is asked as an object.
+    ///
+    /// # Errors
+    /// As the store's writes.
+    pub async fn review<K: Kind>(&self, question: &K) -> Result<K, StoreError> {
+        self.calls.measure::<K, _>("review", self.store.review(question)).await
     }
 }
 

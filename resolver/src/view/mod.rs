@@ -130,11 +130,7 @@ impl View {
     /// Labels of a namespace. None where no namespace is known at all: then nothing is filtered by label. One that is
     /// not known among others has no labels.
     pub fn namespace_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        match self.namespaces.get(&ObjectName::cluster(name)) {
-            Some(labels) => Some(labels),
-            None if self.namespaces.is_empty() => None,
-            None => Some(Arc::default()),
-        }
+        among(&self.namespaces, name)
     }
 
     /// Namespaces that carry a label with this value, with all their labels.
@@ -146,11 +142,12 @@ impl View {
 
     /// Labels of a node, by the same rule.
     pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        match self.nodes.get(&ObjectName::cluster(name)) {
-            Some(node) => Some(Arc::clone(&node.labels)),
-            None if self.nodes.is_empty() => None,
-            None => Some(Arc::default()),
-        }
+        among(&self.nodes, name).map(|node| Arc::clone(&node.labels))
+    }
+
+    /// A node, as last told.
+    pub fn node(&self, name: &str) -> Option<Arc<KnownNode>> {
+        self.nodes.get(&ObjectName::cluster(name))
     }
 
     /// The labels of all nodes, sorted by the nodes' names.
@@ -171,6 +168,14 @@ impl View {
         if self.cluster_networks.replace(who, networks) {
             self.tell(&Change::Everything);
         }
+    }
+}
+
+fn among<V: Default>(table: &Table<V>, name: &str) -> Option<Arc<V>> {
+    match table.get(&ObjectName::cluster(name)) {
+        Some(labels) => Some(labels),
+        None if table.is_empty() => None,
+        None => Some(Arc::default()),
     }
 }
 

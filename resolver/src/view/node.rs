@@ -1,4 +1,4 @@
-//! What is kept of a Node: the rest of it is large.
+//! What is kept of a Node: the rest of it is large, and changes every few seconds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,11 +19,16 @@ pub struct KnownNode {
     pub out_of_service: bool,
     /// Resources of device plugins that it has something of.
     pub resources: BTreeSet<String>,
+    /// Another for a Node that was deleted and made anew.
+    pub uid: String,
+    /// The annotation by which its tokens are revoked, as written.
+    pub tokens_not_before: Option<String>,
 }
 
 impl KnownNode {
     /// From the whole.
     pub(crate) fn of(node: Node) -> Self {
+        let mut annotations = node.metadata.annotations.unwrap_or_default();
         let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
         let capacity = node.status.and_then(|status| status.capacity).unwrap_or_default();
         let resources =
@@ -32,6 +37,8 @@ impl KnownNode {
             labels: Arc::new(node.metadata.labels.unwrap_or_default()),
             out_of_service: taints.iter().any(|taint| taint.key == OUT_OF_SERVICE_TAINT),
             resources: resources.map(|(name, _)| name).collect(),
+            uid: node.metadata.uid.unwrap_or_default(),
+            tokens_not_before: annotations.remove(knap_api::NODE_TOKENS_NOT_BEFORE_ANNOTATION),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
 
+mod agent;
 mod cluster;
 mod control_plane;
 mod counters;
@@ -8,6 +9,7 @@ pub(crate) mod daemon;
 mod etcd;
 mod kubectl;
 mod objects;
+mod pods;
 mod ports;
 mod proxy;
 mod replica;
@@ -26,6 +28,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+pub use self::agent::AGENT;
 pub use self::cluster::Cluster;
 pub use self::counters::Counters;
 pub use self::objects::{Objects, condition};

@@ -20,6 +20,12 @@ pub struct Objects {
     pub client: Client,
 }
 
+impl std::fmt::Debug for Objects {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Objects").finish_non_exhaustive()
+    }
+}
+
 impl KubernetesApi {
     /// Its objects.
     pub async fn objects(&self) -> Objects {

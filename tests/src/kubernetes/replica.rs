@@ -11,10 +11,11 @@ use knap_protocol::{AttachReply, StatusView};
 use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use ureq::tls::TlsConfig;
 
 use super::daemon::Daemon;
-use super::{ADMIN, KubernetesApi, ports, trust};
+use super::{ADMIN, KubernetesApi, Objects, ports, trust};
 use crate::resolver::request_over;
 use crate::{GENEROUS, binaries};
 
@@ -26,9 +27,9 @@ pub struct Replica {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     kubeconfig: PathBuf,
-    token_file: PathBuf,
     log: PathBuf,
     daemon: Option<Daemon>,
+    objects: OnceCell<Objects>,
 }
 
 /// What a replica answered.
@@ -55,7 +56,6 @@ impl KubernetesApi {
         fs::create_dir_all(&folder).expect("a folder for resolvers");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let port = ports::free();
-        let token_file = folder.join("token");
         let mut all: Vec<String> = ["serve", "--store", "kubernetes", "--log", "debug,hyper=info,tower=info"]
             .map(str::to_owned)
             .into();
@@ -65,7 +65,6 @@ impl KubernetesApi {
         if !arguments.iter().any(|argument| argument.starts_with("--kubeconfig")) {
             all.push(format!("--kubeconfig={}", kubeconfig.display()));
         }
-        all.push(format!("--token-file={}", token_file.display()));
         if !arguments.iter().any(|argument| argument.starts_with("--drain")) {
             all.push("--drain=0".to_owned());
         }
@@ -77,9 +76,9 @@ impl KubernetesApi {
             arguments: all,
             environment: Vec::new(),
             kubeconfig,
-            token_file,
             log,
             daemon: None,
+            objects: OnceCell::new(),
         }
     }
 
@@ -124,15 +123,29 @@ impl Replica {
         format!("https://{}:{}", self.host, self.port)
     }
 
-    /// The file with the bearer token, the same for all replicas of one API.
-    pub fn token_file(&self) -> PathBuf {
-        self.token_file.clone()
+    /// Of the user that it runs as, who may do everything.
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
     }
 
-    /// The answer to a request, with the token; none where nobody answers.
+    /// Objects of its API.
+    pub(super) async fn objects(&self) -> &Objects {
+        let objects = async || Objects { client: trust::client(&self.kubeconfig).await };
+        self.objects.get_or_init(objects).await
+    }
+
+    /// The answer to a request: of a node, with its token, where the path is a node's; of [`ADMIN`] otherwise. None where
+    /// nobody answers.
     pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Option<Reply> {
-        let token = fs::read_to_string(&self.token_file).ok().map(|token| token.trim().to_owned());
-        self.ask_as(token, method, path, body).await
+        let node = path.strip_prefix("/v1/nodes/").and_then(|rest| rest.split('/').next());
+        let token = match node {
+            None => ADMIN.to_owned(),
+            Some(node) => match self.node_token(node).await {
+                Ok(token) => token,
+                Err(instead) => return instead,
+            },
+        };
+        self.ask_as(Some(token), method, path, body).await
     }
 
     /// The same with any token, or none.
@@ -164,12 +177,16 @@ impl Replica {
         answer.await.expect("no panic in a request").map(|(status, body)| Reply { status, body })
     }
 
-    /// How the plugin reaches it: the node file's `resolver`, with a file of the certificates that are trusted now.
-    pub async fn access(&self) -> Value {
+    /// How the plugin of a node reaches it: the node file's `resolver`, with a file of the certificates that are trusted now,
+    /// and one with the node's token.
+    pub async fn access(&self, node: &str) -> Value {
         let trusted = trust::authorities(&self.kubeconfig).await.expect("the ConfigMap knap-ca");
-        let file = self.token_file.with_file_name("ca.crt");
-        fs::write(&file, trusted).expect("a CA file");
-        json!({ "endpoints": [self.endpoint()], "caFile": file, "tokenFile": self.token_file })
+        let token = self.node_token(node).await.expect("a token of the node");
+        let (ca, token_file) =
+            (self.log.with_file_name("ca.crt"), self.log.with_file_name(format!("{node}.token")));
+        fs::write(&ca, trusted).expect("a CA file");
+        fs::write(&token_file, token).expect("a token file");
+        json!({ "endpoints": [self.endpoint()], "caFile": ca, "tokenFile": token_file })
     }
 
     /// `GET /readyz`: its text as the error where it is not ready. As the kubelet's probes do, it trusts anyone.
@@ -196,7 +213,8 @@ impl Replica {
         self.ask("GET", "/v1/status", None).await.map(|reply| reply.json())
     }
 
-    /// PUT of an attachment of `container` on a node: what the request leaves out is filled in.
+    /// PUT of an attachment of `container` on a node: what the request leaves out is filled in. The pod that it is for is
+    /// made, in the Network's namespace or in the one that the request's `pod` names, unless that has a name too; null is none.
     pub async fn attach(&self, node: &str, container: &str, request: Value) -> Option<Reply> {
         let mut whole = json!({
             "network": "shop/blue", "bootID": "boot-1", "attempt": format!("try-{container}"), "deadlineSeconds": 9,
@@ -204,6 +222,17 @@ impl Replica {
         });
         let fields = request.as_object().expect("an object").clone();
         whole.as_object_mut().expect("an object").extend(fields);
+        match &whole["pod"] {
+            Value::Null if request.get("pod").is_some() => {
+                drop(whole.as_object_mut().map(|whole| whole.remove("pod")));
+            }
+            pod if pod["name"].is_null() => {
+                let network = whole["network"].as_str().unwrap_or_default();
+                let namespace = pod["namespace"].as_str().or_else(|| network.split('/').next());
+                whole["pod"] = self.pod_for(node, container, namespace.unwrap_or_default()).await;
+            }
+            _ => {}
+        }
         self.ask("PUT", &format!("/v1/nodes/{node}/attachments/{container}/net1"), Some(whole)).await
     }
 

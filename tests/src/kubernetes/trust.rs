@@ -66,7 +66,8 @@ fn builder() -> TlsConfigBuilder {
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
 }
 
-async fn client(kubeconfig: &Path) -> Client {
+/// A client of the user whose kubeconfig this is.
+pub(super) async fn client(kubeconfig: &Path) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     Client::try_from(config.expect("a client's configuration")).expect("a client")

@@ -59,12 +59,13 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a resolver beside the control plane, where every node reaches it, and installs the plugin on every node, with the
-    /// same credential.
+    /// Starts a resolver beside the control plane, where every node reaches it, and installs the plugin on every node, with that
+    /// node's credential.
     pub(super) async fn start_knap(&mut self) {
         let replica = self.api.start_replica().await;
-        let access = replica.access().await;
-        self.nodes.iter().for_each(|node| node.install_knap(&access));
+        for node in &self.nodes {
+            node.install_knap(&replica.access(&node.name).await);
+        }
         self.resolver = Some(replica);
     }
 

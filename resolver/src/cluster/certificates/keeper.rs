@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::issue::IssueError;
@@ -15,6 +13,8 @@ use super::renew::renewed;
 use super::served::{Served, ServedError};
 use super::terms::Terms;
 use crate::causes::with_causes;
+use crate::cluster::named;
+use crate::cluster::shared_secret::{Document, SecretError, SharedSecret};
 use crate::http::Readiness;
 use crate::store::{ObjectName, Store, StoreError};
 
@@ -24,8 +24,8 @@ const SECRET: &str = "knap-certificates";
 const BUNDLE: &str = "knap-ca";
 /// Where both hold the certificates that nodes trust: the key that Kubernetes uses for such.
 const AUTHORITIES: &str = "ca.crt";
-/// Where the Secret holds everything.
-const MATERIAL: &str = "certificates.json";
+/// What there is none of before the Secret has been read.
+const LACKING: &str = "certificate that nodes trust";
 /// Between attempts while there is nothing to serve.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
@@ -33,24 +33,28 @@ const IMPATIENT: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "Secret {secret} does not hold what Knap wrote there: restore it, or delete it to begin with new certificates \
-         (nodes then need the new ConfigMap {BUNDLE})"
-    )]
-    Unreadable { secret: ObjectName, source: serde_json::Error },
-    #[error("Secret {secret} can't be served from: restore it, or delete it to begin with new certificates")]
+    Secret(#[from] SecretError),
+    #[error("Secret {secret} can't be served from: restore it, or delete it {}", Material::ANEW)]
     Unusable { secret: ObjectName, source: ServedError },
     #[error("can't make what Secret {secret} should hold")]
     Issue { secret: ObjectName, source: IssueError },
-    #[error("can't write what Secret {secret} should hold")]
-    Write { secret: ObjectName, source: serde_json::Error },
+    #[error(transparent)]
+    Publish(#[from] StoreError),
+}
+
+impl Document for Material {
+    const ENTRY: &'static str = "certificates.json";
+    const ANEW: &'static str = "to begin with new certificates (nodes then need the new ConfigMap knap-ca)";
+
+    fn beside(&self) -> Option<(&'static str, Vec<u8>)> {
+        Some((AUTHORITIES, self.bundle().into_bytes()))
+    }
 }
 
 /// Looks at the Secret now and then, and renews what runs out.
 pub(crate) struct Keeper<S> {
     store: S,
-    secret: ObjectName,
+    secret: SharedSecret<S, Material>,
     bundle: ObjectName,
     names: BTreeSet<String>,
     terms: Terms,
@@ -67,9 +71,9 @@ impl<S: Store> Keeper<S> {
         served: Arc<Served>,
         readiness: Arc<Readiness>,
     ) -> Self {
-        let secret = ObjectName::namespaced(namespace, SECRET);
+        let secret = SharedSecret::new(store.clone(), ObjectName::namespaced(namespace, SECRET));
         let bundle = ObjectName::namespaced(namespace, BUNDLE);
-        readiness.without_certificate(Some(format!("Secret {secret} has not been read yet")));
+        readiness.lacks(LACKING, Some(format!("Secret {} has not been read yet", secret.name())));
         Self { store, secret, bundle, names, terms: Terms::of_this_build(), served, readiness }
     }
 
@@ -86,7 +90,7 @@ impl<S: Store> Keeper<S> {
                     tracing::error!(error, "can't keep the certificates; trying again");
                     troubled = true;
                     if shown.is_none() {
-                        self.readiness.without_certificate(Some(error));
+                        self.readiness.lacks(LACKING, Some(error));
                     }
                 }
             }
@@ -100,48 +104,20 @@ impl<S: Store> Keeper<S> {
         if shown.as_ref() != Some(&material) {
             self.served.replace(&material.serving).map_err(|source| self.unusable(source))?;
             let serving = &material.serving;
-            tracing::info!(secret = %self.secret, expires = %serving.term.expires, names = ?serving.names, "serving by a new certificate");
+            tracing::info!(secret = %self.secret.name(), expires = %serving.term.expires, names = ?serving.names, "serving by a new certificate");
             *shown = Some(material.clone());
-            self.readiness.without_certificate(None);
+            self.readiness.lacks(LACKING, None);
         }
         self.publish(&material).await
     }
 
     /// What the Secret holds; none if another replica was faster in writing it.
     async fn kept(&self) -> Result<Option<Material>, KeepError> {
-        let secret = self.store.get::<Secret>(&self.secret).await?;
-        let current = secret.as_ref().map(|secret| self.read(secret)).transpose()?;
-        let due = renewed(current.as_ref(), &self.names, &self.terms, Timestamp::now());
-        let due = due.map_err(|source| KeepError::Issue { secret: self.secret.clone(), source })?;
-        let Some(next) = due else { return Ok(current) };
-        let is_new = secret.is_none();
-        let secret = self.written(secret, &next)?;
-        let written =
-            if is_new { self.store.create(&secret).await } else { self.store.update(&secret).await };
-        match written {
-            Ok(_) => Ok(Some(next)),
-            Err(
-                StoreError::AlreadyExists { .. } | StoreError::Changed { .. } | StoreError::NotFound { .. },
-            ) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn read(&self, secret: &Secret) -> Result<Material, KeepError> {
-        let held = secret.data.as_ref().and_then(|data| data.get(MATERIAL)).map(|held| held.0.as_slice());
-        serde_json::from_slice(held.unwrap_or_default())
-            .map_err(|source| KeepError::Unreadable { secret: self.secret.clone(), source })
-    }
-
-    fn written(&self, secret: Option<Secret>, material: &Material) -> Result<Secret, KeepError> {
-        let text = serde_json::to_vec_pretty(material)
-            .map_err(|source| KeepError::Write { secret: self.secret.clone(), source })?;
-        let mut secret =
-            secret.unwrap_or_else(|| Secret { metadata: named(&self.secret), ..Secret::default() });
-        let data = secret.data.get_or_insert_default();
-        data.insert(MATERIAL.to_owned(), ByteString(text));
-        data.insert(AUTHORITIES.to_owned(), ByteString(material.bundle().into_bytes()));
-        Ok(secret)
+        let due = |current: Option<&Material>| {
+            let due = renewed(current, &self.names, &self.terms, Timestamp::now());
+            due.map_err(|source| KeepError::Issue { secret: self.secret.name().clone(), source })
+        };
+        self.secret.renewed(due).await
     }
 
     /// Lets the ConfigMap hold the certificates that nodes trust.
@@ -168,10 +144,6 @@ impl<S: Store> Keeper<S> {
     }
 
     fn unusable(&self, source: ServedError) -> KeepError {
-        KeepError::Unusable { secret: self.secret.clone(), source }
+        KeepError::Unusable { secret: self.secret.name().clone(), source }
     }
-}
-
-fn named(name: &ObjectName) -> ObjectMeta {
-    ObjectMeta { name: Some(name.name.clone()), namespace: name.namespace.clone(), ..ObjectMeta::default() }
 }

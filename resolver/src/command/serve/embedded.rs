@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{ServeError, Started};
 use crate::attach::Attacher;
-use crate::cli::{EmbeddedArgs, ServeArgs};
+use crate::cli::EmbeddedArgs;
 use crate::http::{Readiness, Service, TokenFile};
 use crate::manifests::Folder;
 use crate::metrics::{Measured, Metrics, StoreCalls};
@@ -18,11 +18,8 @@ use crate::view::View;
 
 /// Starts every part in the order in which they need each other. When it returns, the manifests have been applied and
 /// every Network has been looked at.
-pub(super) async fn start(
-    args: &ServeArgs,
-    store: &EmbeddedArgs,
-) -> Result<Started<Measured<EmbeddedStore>>, ServeError> {
-    let token = TokenFile::open(&args.token_file)?;
+pub(super) async fn start(store: &EmbeddedArgs) -> Result<Started<Measured<EmbeddedStore>>, ServeError> {
+    let token = TokenFile::open(&store.token_file)?;
     let mut folder = Folder::new(&store.manifests);
     let calls = StoreCalls::default();
     let store = Measured::new(EmbeddedStore::open(&store.state)?, calls.clone());
@@ -47,7 +44,7 @@ pub(super) async fn start(
         admission: None,
         store,
         view,
-        token,
+        authority: Box::new(token),
         readiness: Arc::new(Readiness::default()),
         store_name: "embedded",
         broken_manifests: Box::new(move || broken.borrow().iter().map(ToString::to_string).collect()),

@@ -11,10 +11,11 @@ use super::{ServeError, Started};
 use crate::admission::Policy;
 use crate::attach::Attacher;
 use crate::cli::{KubernetesArgs, ServeArgs};
-use crate::cluster::certificates::{Keeper, Served};
+use crate::cluster::authority::ClusterAuthority;
+use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
-use crate::cluster::{self, Cluster, connect};
-use crate::http::{Readiness, Service, TokenFile};
+use crate::cluster::{AgentAccount, Cluster, connect, kinds, node_tokens, own_networks};
+use crate::http::{Readiness, Service};
 use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules};
@@ -34,7 +35,6 @@ pub(super) async fn start(
     let config = connect::given_or_inferred(kubernetes.kubeconfig.as_deref()).await?;
     let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     tracing::info!(server = %config.cluster_url, %namespace, "the Kubernetes API is the store");
-    let token = TokenFile::open(&args.token_file)?;
     let cluster = KubernetesStore::new(config)?;
     let calls = StoreCalls::default();
     let store = Measured::new(cluster.clone(), calls.clone());
@@ -42,9 +42,9 @@ pub(super) async fn start(
     let readiness = Arc::new(Readiness::default());
 
     let mut parts = JoinSet::new();
-    parts.spawn(cluster::kinds::explain(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
-    view.learn_cluster_networks("flags", cluster::own_networks::given(&kubernetes.cluster_cidrs));
-    parts.spawn(cluster::own_networks::follow(cluster.client(), Arc::clone(&view)));
+    parts.spawn(kinds::explain(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
+    view.learn_cluster_networks("flags", own_networks::given(&kubernetes.cluster_cidrs));
+    parts.spawn(own_networks::follow(cluster.client(), Arc::clone(&view)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let fencing = nodes::Counters::default();
@@ -56,7 +56,13 @@ pub(super) async fn start(
     let served = Served::provisional().map_err(unprepared)?;
     let tls = Some(served.config().map_err(unprepared)?);
     let names = tls_names(args, kubernetes);
-    parts.spawn(Keeper::new(store.clone(), &namespace, names, served, Arc::clone(&readiness)).run());
+    let keeper = certificates::Keeper::new(store.clone(), &namespace, names, served, Arc::clone(&readiness));
+    parts.spawn(keeper.run());
+    let (keeper, keyring) = node_tokens::Keeper::new(store.clone(), &namespace, Arc::clone(&readiness));
+    parts.spawn(keeper.run());
+    let agent = kubernetes.agent_service_account.clone();
+    let agent = agent.unwrap_or_else(|| AgentAccount::default_in(&namespace));
+    let authority = ClusterAuthority::new(store.clone(), store.clone(), Arc::clone(&view), keyring, agent);
 
     let attacher = Attacher::new(store.clone(), Arc::clone(&view));
     let service = Arc::new(Service {
@@ -65,7 +71,7 @@ pub(super) async fn start(
         admission: Some(Policy { rules: RULES }),
         store,
         view,
-        token,
+        authority: Box::new(authority),
         readiness,
         store_name: "kubernetes",
         broken_manifests: Box::new(Vec::new),

@@ -47,7 +47,7 @@ async fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     match &args.store {
         StoreArgs::Embedded(store) => {
             let started = tokio::select! {
-                started = embedded::start(args, store) => started?,
+                started = embedded::start(store) => started?,
                 () = stop.clone().wished() => return Ok(()),
             };
             // Whoever asks is on this host, and asks again.

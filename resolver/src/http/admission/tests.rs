@@ -35,7 +35,7 @@ fn service(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> 
         admission,
         store,
         view,
-        token: TokenFile::open(&folder.path().join("token")).unwrap(),
+        authority: Box::new(TokenFile::open(&folder.path().join("token")).unwrap()),
         readiness: Arc::default(),
         store_name: "kubernetes",
         broken_manifests: Box::new(Vec::new),

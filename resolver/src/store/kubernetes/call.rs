@@ -68,6 +68,11 @@ impl Calls {
         Self { client, permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// The same client, with a queue of its own for so many at a time.
+    pub(super) fn apart(&self, at_once: usize) -> Self {
+        Self { client: self.client.clone(), permits: Arc::new(Semaphore::new(at_once)) }
+    }
+
     /// The answer to one call of the client about one object.
     pub(super) async fn one<T>(&self, answer: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
         self.within(ONE, answer).await

@@ -25,6 +25,9 @@ use super::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEve
 /// How the API server records who owns a field.
 pub const FIELD_MANAGER: &str = "knap-resolver";
 
+/// Reviews at a time. Anybody can cause them, so they never take the turns of other calls.
+const REVIEWS_AT_ONCE: usize = 16;
+
 /// For a connection to the API server, its TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,7 @@ pub struct ConnectError {
 #[derive(Clone)]
 pub struct KubernetesStore {
     calls: Calls,
+    reviews: Calls,
     watches: Client,
 }
 
@@ -64,7 +68,8 @@ impl KubernetesStore {
         let client = |config| {
             Client::try_from(config).map_err(|source| ConnectError { server: server.clone(), source })
         };
-        Ok(Self { calls: Calls::new(client(calls)?), watches: client(watches)? })
+        let calls = Calls::new(client(calls)?);
+        Ok(Self { reviews: calls.apart(REVIEWS_AT_ONCE), calls, watches: client(watches)? })
     }
 
     /// The client that calls are made with, for what is no matter of a store.
@@ -98,6 +103,20 @@ impl KubernetesStore {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.patch(&subject, &Patch::Merge(patch), &parameters).await
+    }
+
+    /// Has the API server answer a question that is asked as an object, a TokenReview say; nothing is stored.
+    ///
+    /// # Errors
+    /// As the store's writes.
+    pub async fn review<K: Kind>(&self, question: &K) -> Result<K, StoreError> {
+        let name = ObjectName::cluster("");
+        let subject = Subject::new::<K>(Verb::Create, &name);
+        let body = serde_json::to_vec(question).map_err(|error| subject.refused(&error.to_string()))?;
+        let request = path::<K>(&name).create(&PostParams::default(), body);
+        let request = request.map_err(|error| subject.refused(&error.to_string()))?;
+        let answered = self.reviews.one(self.reviews.client.request::<K>(request)).await;
+        answered.map_err(|error| subject.failed(error))
     }
 
     async fn patch<K: Kind, P: Serialize + Debug>(
