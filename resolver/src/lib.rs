@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod attach;
 mod causes;
+pub mod claims;
 pub mod cli;
 mod cluster;
 pub mod command;

@@ -35,8 +35,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::by(Rules::default()).await
+    }
+
+    /// One where these rules hold.
+    pub(crate) async fn by(rules: Rules) -> Self {
         let store = EmbeddedStore::in_memory().unwrap();
-        let controller = controller(&store);
+        let controller = controller_by(&store, rules);
         let replica = Replica::over(&store).await;
         Self { store, replica, controller }
     }
@@ -215,9 +220,13 @@ impl World {
 
 /// A controller on a store; it ends with the returned set.
 pub(crate) fn controller<S: Store>(store: &S) -> JoinSet<()> {
+    controller_by(store, Rules::default())
+}
+
+fn controller_by<S: Store>(store: &S, rules: Rules) -> JoinSet<()> {
     let (view, mut tasks) = View::follow(store);
     let (first_pass, _) = oneshot::channel();
-    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+    let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), rules);
     tasks.spawn(provisioner.run(first_pass));
     let nodes = Nodes::new(store.clone(), view, nodes::Rules::default(), nodes::Counters::default());
     tasks.spawn(nodes.run());

@@ -48,7 +48,7 @@ pub struct LeaseNetwork {
     pub uid: String,
 }
 
-/// Who a sticky lease is kept for.
+/// Who a sticky lease is kept for: one interface of a StatefulSet's pod, or of a virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -60,6 +60,8 @@ pub struct Claim {
     /// Of a StatefulSet's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<u32>,
+    /// In the pod.
+    pub interface: String,
 }
 
 /// Who uses a lease now.

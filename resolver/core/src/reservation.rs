@@ -46,6 +46,16 @@ pub fn requested_mac_name(scope: &str, mac: Mac) -> String {
     format!("mac-{scope}-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
 }
 
+/// `claim-<hash>`: that an address is kept for somebody, and which. Without this, two replicas could keep two.
+pub fn claim_name(hash: u64) -> String {
+    format!("claim-{hash:016x}")
+}
+
+/// Whether it was made by [`claim_name`].
+pub fn is_claim_name(name: &str) -> bool {
+    name.starts_with("claim-")
+}
+
 /// `shop.blue-5`: the lease on a slot.
 pub fn lease_name(namespace: &str, network: &str, slot: Slot) -> String {
     format!("{namespace}.{network}-{slot}")
@@ -72,6 +82,8 @@ mod tests {
             requested_mac_name("cluster", "02:00:5E:10:00:01".parse().unwrap()),
             "mac-cluster-02005e100001"
         );
+        assert_eq!(claim_name(0x1f2e), "claim-0000000000001f2e");
+        assert!(is_claim_name(&claim_name(1)) && !is_claim_name("mac-1f2e"));
         assert_eq!(lease_name("shop", "blue", Slot::new(5).unwrap()), "shop.blue-5");
     }
 }

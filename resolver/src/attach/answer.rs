@@ -9,6 +9,7 @@ use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkN
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::claimant::Claimant;
 use super::lease::Asker;
 use super::make::{Made, REPEAT};
 use super::placement::{Placement, PlacementError};
@@ -30,6 +31,8 @@ pub(super) struct Question<'a> {
     pub(super) placement: &'a Placement,
     pub(super) asker: Asker<'a>,
     pub(super) request: &'a AttachRequest,
+    /// For whom the address is kept.
+    pub(super) claimant: Option<Claimant>,
     /// No create starts after this.
     pub(super) deadline: Instant,
 }
@@ -68,7 +71,9 @@ impl<S: Store> Attacher<S> {
         self.permit(&prepared, request)?;
         let placement = placement_of(&prepared, request)?;
         self.boots.begin(&self.store, &self.view, asker.node, &request.boot_id).await?;
-        let question = Question { prepared: &prepared, placement: &placement, asker, request, deadline };
+        let mut question =
+            Question { prepared: &prepared, placement: &placement, asker, request, claimant: None, deadline };
+        question.claimant = self.claimant(&question).await?;
         let made = self.make(&question).await?;
         fault::point("attach-created");
         if let Err(refusal) = self.settle(&question).await {

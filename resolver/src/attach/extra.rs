@@ -10,6 +10,8 @@ use kube::ResourceExt;
 
 use super::Attacher;
 use super::answer::Question;
+use super::claimant::display;
+use super::freed::belongs;
 use super::make::Made;
 use super::refusal::Refusal;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
@@ -36,7 +38,11 @@ impl Extra {
             name: reservation::requested_mac_name(&prepared.segment(), mac),
             what: format!("MAC address {mac}"),
         });
-        far.chain(mac).collect()
+        let kept = question.claimant.as_ref().map(|claimant| Self {
+            name: claimant.reservation(),
+            what: format!("the address that is kept for {}", display(&claimant.claim)),
+        });
+        far.chain(mac).chain(kept).collect()
     }
 }
 
@@ -70,13 +76,11 @@ impl<S: Store> Attacher<S> {
                 let holder = format!("Network {}/{}", there.spec.network.namespace, there.spec.network.name);
                 return Err(taken(question, extra.what, holder));
             };
-            if owner.attempt == question.request.attempt.as_str() && owner.name == lease.name_any() {
+            if belongs(owner, &extra.name, lease) {
                 return Ok(());
             }
             let other = self.store.get::<NetworkLease>(&ObjectName::cluster(owner.name.as_str())).await?;
-            let held =
-                other.filter(|other| other.spec.holders.iter().any(|holder| holder.attempt == owner.attempt));
-            if let Some(other) = held {
+            if let Some(other) = other.filter(|other| belongs(owner, &extra.name, other)) {
                 return Err(taken(question, extra.what, super::lease::holders_of(&other)));
             }
             // Left behind by a release that came only half way.

@@ -1,9 +1,10 @@
 //! The end of a lease: what some of its holders have is freed, and with the last of them the lease. Its content decides whose
 //! it is, preconditions decide that it is still that.
 
-use knap_api::{Holder, NetworkLease, Reservation};
+use knap_api::{Holder, NetworkLease, Reservation, ReservedForLease};
 use kube::ResourceExt;
 
+use super::claimant::claim_reservation;
 use super::lease::reservations_of;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
 use crate::view::{HolderHash, LeaseIndex};
@@ -30,7 +31,7 @@ pub(crate) async fn let_go<S: Store>(
 }
 
 /// Deletes a lease if it is still as it was read, and before it what it needs beside its slot.
-pub(super) async fn delete<S: Store>(
+pub(crate) async fn delete<S: Store>(
     store: &S,
     leases: &LeaseIndex,
     lease: &NetworkLease,
@@ -50,15 +51,19 @@ pub(super) async fn delete<S: Store>(
 async fn free_extra<S: Store>(store: &S, lease: &NetworkLease, name: &str) -> Result<(), StoreError> {
     let name = ObjectName::cluster(name);
     let Some(there) = store.get::<Reservation>(&name).await? else { return Ok(()) };
-    let of_this_lease = there.spec.lease.as_ref().is_some_and(|owner| {
-        owner.name == lease.name_any()
-            && lease.spec.holders.iter().any(|holder| holder.attempt == owner.attempt)
-    });
-    if !of_this_lease {
+    if !there.spec.lease.as_ref().is_some_and(|owner| belongs(owner, &there.name_any(), lease)) {
         return Ok(());
     }
     match store.delete::<Reservation>(&name, &Preconditions::unchanged(&there)).await {
         Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a Reservation is this very lease's, and not one's of the same name before it.
+pub(crate) fn belongs(owner: &ReservedForLease, reservation: &str, lease: &NetworkLease) -> bool {
+    let claimed = |claim| claim_reservation(claim, &lease.spec.network.uid) == reservation;
+    owner.name == lease.name_any()
+        && (lease.spec.claim.as_ref().is_some_and(claimed)
+            || lease.spec.holders.iter().any(|holder| holder.attempt == owner.attempt))
 }

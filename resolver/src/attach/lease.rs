@@ -1,7 +1,7 @@
 //! NetworkLease objects: made from a decision, and read back.
 
 use knap_api::{
-    Holder, HolderPod, LeaseNetwork, NETWORK_NAMESPACE_LABEL, NETWORK_UID_LABEL, NetworkLease,
+    Claim, Holder, HolderPod, LeaseNetwork, NETWORK_NAMESPACE_LABEL, NETWORK_UID_LABEL, NetworkLease,
     NetworkLeaseSpec, RESERVATIONS_ANNOTATION,
 };
 use knap_core::{Mac, reservation};
@@ -42,6 +42,7 @@ pub(super) fn lease_on(
     place: &Place,
     mac: Option<Mac>,
     reservations: &[String],
+    claim: Option<Claim>,
     asker: Asker<'_>,
     request: &AttachRequest,
 ) -> NetworkLease {
@@ -55,19 +56,25 @@ pub(super) fn lease_on(
         slot: place.slot.get(),
         addresses: place.addresses.iter().map(ToString::to_string).collect(),
         mac: mac.map(|mac| mac.to_string()),
-        claim: None,
-        holders: vec![holder_of(asker, request)],
+        claim,
+        holders: Vec::new(),
     };
     let mut lease =
         NetworkLease::new(&reservation::lease_name(name.namespace(), name.name(), place.slot), spec);
     let labels = lease.labels_mut();
     labels.insert(NETWORK_UID_LABEL.to_owned(), prepared.uid.clone());
     labels.insert(NETWORK_NAMESPACE_LABEL.to_owned(), name.namespace().to_owned());
-    labels.insert(asker.hash().label(), String::new());
+    hold(&mut lease, asker, request);
     if !reservations.is_empty() {
         lease.annotations_mut().insert(RESERVATIONS_ANNOTATION.to_owned(), reservations.join(","));
     }
     lease
+}
+
+/// Adds the asker to a lease's holders.
+pub(super) fn hold(lease: &mut NetworkLease, asker: Asker<'_>, request: &AttachRequest) {
+    lease.labels_mut().insert(asker.hash().label(), String::new());
+    lease.spec.holders.push(holder_of(asker, request));
 }
 
 fn holder_of(asker: Asker<'_>, request: &AttachRequest) -> Holder {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Attacher;
 use super::answer::{Question, pod_namespace};
 use super::extra::Extra;
-use super::freed::delete;
+use super::freed::{delete, let_go};
 use super::lease::{holders_of, lease_on};
 use super::placement::Place;
 use super::refusal::{Refusal, list};
@@ -26,20 +26,34 @@ pub(super) const REPEAT: Duration = Duration::from_millis(100);
 pub(super) struct Made {
     /// Where it is made.
     pub(super) node: NodeFacts,
-    /// In the order of their slots; those that this call made, as against those that it found, are marked.
-    leases: Vec<(NetworkLease, bool)>,
+    /// In the order of their slots.
+    leases: Vec<(NetworkLease, Origin)>,
+}
+
+/// How this call came by a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An earlier call of the same attempt had it.
+    Found,
+    /// It was made.
+    Created,
+    /// It was kept for the asker, without a holder.
+    Adopted,
 }
 
 impl Made {
     pub(super) fn leases(&self) -> impl Iterator<Item = &NetworkLease> {
         self.leases.iter().map(|(lease, _)| lease)
     }
+
+    pub(super) fn add(&mut self, lease: NetworkLease, origin: Origin) {
+        self.leases.push((lease, origin));
+    }
 }
 
 /// What came of one create.
 enum Created {
-    /// Ours; made just now, or by an earlier call of the same attempt.
-    Ours(Box<NetworkLease>, bool),
+    Ours(Box<NetworkLease>, Origin),
     Theirs(Box<NetworkLease>),
 }
 
@@ -78,7 +92,7 @@ impl Question<'_> {
         }
     }
 
-    fn in_time(&self) -> Result<(), Refusal> {
+    pub(super) fn in_time(&self) -> Result<(), Refusal> {
         if Instant::now() < self.deadline {
             Ok(())
         } else {
@@ -97,10 +111,10 @@ impl<S: Store> Attacher<S> {
         };
         let mut made = Made { node, leases: Vec::new() };
         let places = self.places(question)?;
-        let outcome = if places.is_empty() {
-            self.anywhere(question, &mut made).await
-        } else {
-            self.exactly(question, &places, &mut made).await
+        let outcome = match &question.claimant {
+            _ if !places.is_empty() => self.exactly(question, &places, &mut made).await,
+            Some(claimant) => self.kept(question, claimant, &mut made).await,
+            None => self.anywhere(question, &mut made).await,
         };
         match outcome {
             Ok(()) => Ok(made),
@@ -156,7 +170,7 @@ impl<S: Store> Attacher<S> {
                 claimed.then(|| Tentative { index: &self.view.leases, network: name, slot: place.slot });
             let first = position == 0;
             match self.create(question, place, mac.filter(|_| first), first).await? {
-                Created::Ours(lease, new) => made.leases.push((*lease, new)),
+                Created::Ours(lease, origin) => made.add(*lease, origin),
                 Created::Theirs(lease) => {
                     let what = match list(&place.addresses) {
                         addresses if addresses.is_empty() => format!("slot {}", place.slot),
@@ -170,14 +184,17 @@ impl<S: Store> Attacher<S> {
     }
 
     /// A lease on any slot: the one that this attempt has, or the first that nobody has.
-    async fn anywhere(&self, question: &Question<'_>, made: &mut Made) -> Result<(), Refusal> {
+    pub(super) async fn anywhere(&self, question: &Question<'_>, made: &mut Made) -> Result<(), Refusal> {
         if let Some(lease) = self.found(question).await? {
-            made.leases.push((lease, false));
+            made.add(lease, Origin::Found);
             return self.take_extras(question, made).await;
         }
         let _admitted = self.admit(question)?;
         let (prepared, index) = (question.prepared, &self.view.leases);
-        let start = question.asker.hash().first_candidate(&prepared.name);
+        let start = match &question.claimant {
+            Some(claimant) => claimant.first_candidate(&prepared.name),
+            None => question.asker.hash().first_candidate(&prepared.name),
+        };
         let mut looked = false;
         loop {
             question.in_time()?;
@@ -193,8 +210,8 @@ impl<S: Store> Attacher<S> {
             let place = question.placement.at(slot, &prepared.layout);
             self.check_configs(question, std::slice::from_ref(&place), &made.node)?;
             match self.create(question, &place, question.mac(slot), true).await? {
-                Created::Ours(lease, new) => {
-                    made.leases.push((*lease, new));
+                Created::Ours(lease, origin) => {
+                    made.add(*lease, origin);
                     return self.take_extras(question, made).await;
                 }
                 // Now it is known, and not proposed again.
@@ -205,7 +222,7 @@ impl<S: Store> Attacher<S> {
         }
     }
 
-    fn admit(&self, question: &Question<'_>) -> Result<super::quota::Admitted<'_>, Refusal> {
+    pub(super) fn admit(&self, question: &Question<'_>) -> Result<super::quota::Admitted<'_>, Refusal> {
         let (class, request) = (&question.prepared.class, question.request);
         let namespace = pod_namespace(request);
         Ok(self.pending.admit(&self.view, class, namespace, question.asker, &request.attempt)?)
@@ -255,13 +272,15 @@ impl<S: Store> Attacher<S> {
     ) -> Result<Created, Refusal> {
         let extras = if first { Extra::of(question) } else { Vec::new() };
         let extras: Vec<String> = extras.into_iter().map(|extra| extra.name).collect();
-        let wanted = lease_on(question.prepared, place, mac, &extras, question.asker, question.request);
+        let claim = question.claimant.as_ref().map(|claimant| claimant.claim.clone());
+        let wanted =
+            lease_on(question.prepared, place, mac, &extras, claim, question.asker, question.request);
         loop {
             question.in_time()?;
             match self.store.create(&wanted).await {
                 Ok(lease) => {
                     self.view.leases.insert(&lease);
-                    return Ok(Created::Ours(Box::new(lease), true));
+                    return Ok(Created::Ours(Box::new(lease), Origin::Created));
                 }
                 Err(StoreError::AlreadyExists { .. }) => {}
                 Err(error @ StoreError::Unavailable { .. }) => {
@@ -276,11 +295,17 @@ impl<S: Store> Attacher<S> {
             // Gone between the two: once more.
             let Some(lease) = there else { continue };
             self.view.leases.insert(&lease);
+            if question.claimant.as_ref().is_some_and(|claimant| claimant.has(&lease)) {
+                match self.adopt(question, lease).await? {
+                    Some((lease, origin)) => return Ok(Created::Ours(Box::new(lease), origin)),
+                    None => continue,
+                }
+            }
             let attempt = &question.request.attempt;
             let ours = lease.spec.network.uid == question.prepared.uid
                 && lease.spec.holders.iter().any(|holder| question.asker.is(holder, attempt));
             let lease = Box::new(lease);
-            return Ok(if ours { Created::Ours(lease, false) } else { Created::Theirs(lease) });
+            return Ok(if ours { Created::Ours(lease, Origin::Found) } else { Created::Theirs(lease) });
         }
     }
 
@@ -304,12 +329,15 @@ impl<S: Store> Attacher<S> {
 
     /// Undoes what this call made. What can't be undone now goes with the caller's DELETE.
     pub(super) async fn withdraw(&self, made: Made) {
-        for (lease, new) in made.leases.into_iter().rev() {
-            if !new {
-                continue;
-            }
+        for (lease, origin) in made.leases.into_iter().rev() {
+            let (store, leases) = (&self.store, &self.view.leases);
+            let undone = match origin {
+                Origin::Found => continue,
+                Origin::Created => delete(store, leases, &lease).await,
+                Origin::Adopted => let_go(store, leases, &lease, |_| true).await,
+            };
             self.counters.withdrawals.inc();
-            if let Err(error) = delete(&self.store, &self.view.leases, &lease).await {
+            if let Err(error) = undone {
                 tracing::warn!(lease = lease.name_any(), %error, "can't withdraw a lease; it goes with its DELETE");
             }
         }

@@ -5,11 +5,13 @@
 
 mod answer;
 mod boots;
+mod claimant;
 mod coalesced;
 mod counters;
 mod extra;
 mod freed;
 mod gate;
+mod kept;
 mod lease;
 mod make;
 mod placement;
@@ -27,8 +29,9 @@ use std::time::Duration;
 use knap_api::NetworkLease;
 use knap_protocol::NetworkName;
 
+pub(crate) use claimant::{STATEFUL_SET, claim_reservation};
 pub use counters::Counters;
-pub(crate) use freed::let_go;
+pub(crate) use freed::{belongs, delete, let_go};
 pub use gate::Closed;
 pub use lease::Asker;
 pub use refusal::Refusal;

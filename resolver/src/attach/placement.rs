@@ -37,6 +37,11 @@ pub(super) struct Place {
 }
 
 impl Placement {
+    /// Whether not just any slot will do.
+    pub(super) fn wishes_something(&self) -> bool {
+        !self.slots.is_empty() || !self.far.is_empty() || self.mac.is_some()
+    }
+
     /// From the wishes.
     pub(super) fn of(
         wishes: &Wishes,

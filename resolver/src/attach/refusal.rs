@@ -69,6 +69,21 @@ pub enum Refusal {
         /// Who has it.
         holder: String,
     },
+    /// The address is kept for the asker, and the one before it has not let go.
+    #[error(
+        "the address of Network {network} that is kept for {claimant} (lease {lease}) is still held by {holder}: it is given \
+         when that has been torn down; where its node is dead, fence the node"
+    )]
+    StillHeld {
+        /// The Network.
+        network: NetworkName,
+        /// For whom.
+        claimant: String,
+        /// Which.
+        lease: String,
+        /// By whom.
+        holder: String,
+    },
     /// The leases to assert again are not this Network's.
     #[error("lease {lease} is not one of Network {network}, or does not stand for the addresses asked for")]
     ForeignLease {
@@ -179,6 +194,7 @@ impl Refusal {
             Self::Full { .. } => ProblemKind::Full,
             Self::Superseded { .. } | Self::Fenced { .. } => ProblemKind::Fenced,
             Self::Closed { .. }
+            | Self::StillHeld { .. }
             | Self::Deadline(_)
             | Self::Store(_)
             | Self::Unrecorded { .. }

@@ -20,8 +20,7 @@ pub(super) enum ProvisionError {
     Class(TranslateError),
     /// There is nobody to keep a slot for.
     #[error(
-        "spec.addressPolicy Sticky keeps an address for a StatefulSet's pod or a virtual machine, and without Kubernetes \
-         there is neither: set addressPolicy: Ephemeral, and request addresses where they must stay the same"
+        "spec.addressPolicy Sticky keeps an address for a StatefulSet's pod, and without Kubernetes there is none: set addressPolicy: Ephemeral, and request addresses where they must stay the same"
     )]
     StickyWithoutKubernetes,
     /// No class serves it.

@@ -49,7 +49,7 @@ const COUNTS: Duration = Duration::from_secs(10);
 const RESYNC: Duration = Duration::from_secs(300);
 
 /// What a store can't do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
     /// Whether there are StatefulSets and virtual machines for whom an address can be kept.
     pub sticky: bool,

@@ -1,7 +1,7 @@
 //! One Network's way through the pipeline.
 
 use k8s_openapi::jiff::Timestamp;
-use knap_api::{Network, Reservation};
+use knap_api::{NETWORK_UID_LABEL, Network, NetworkLease, Reservation};
 use knap_core::{Class, Decision, NetworkIntent};
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
@@ -13,10 +13,10 @@ use super::fetch::Fetched;
 use super::granted::Granted;
 use super::news::news;
 use super::retire::{Retired, keep, retire};
-use super::status::{Provisioned, is_provisioned, is_ready, status_of, without_counts};
+use super::status::{Provisioned, is_decided, is_provisioned, is_ready, status_of, without_counts};
 use super::surroundings::{Subject, Surroundings};
 use super::take::Taker;
-use crate::store::{ObjectName, Store, StoreError};
+use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::translate;
 
 impl<S: Store, A: Surroundings> Provisioner<S, A> {
@@ -57,7 +57,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             return Err(ProvisionError::StickyWithoutKubernetes);
         }
         let granted = Granted::of(network)?;
-        let leases = self.view.leases.count_of_uid(&intent.owner.uid);
+        let leases = self.attachments(network, &granted).await?;
         let labels = self.view.namespace_labels(&intent.owner.namespace);
         let standing = Standing {
             granted: &granted,
@@ -92,6 +92,19 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             Subject { intent: &intent, class: &class, resource_name: plan.resource_name.as_deref() };
         let published = self.surroundings.publish(&subject).await?;
         Ok(Provisioned { grant, plan, published })
+    }
+
+    /// How many leases it has. Before anything is moved that attachments use they are counted in the store, since the view may
+    /// not know yet of one that was made a moment ago.
+    async fn attachments(&self, network: &Network, granted: &Granted) -> Result<u32, StoreError> {
+        let uid = network.uid().unwrap_or_default();
+        let known = self.view.leases.count_of_uid(&uid);
+        if known > 0 || granted.mac_code.is_none() || is_decided(network) {
+            return Ok(known);
+        }
+        let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid))]);
+        let listed = self.store.list::<NetworkLease>(&labels).await?;
+        Ok(u32::try_from(listed.len()).unwrap_or(u32::MAX))
     }
 
     async fn write_status(

@@ -2,9 +2,11 @@
 //! that a lease made meanwhile is either seen here or sees that it may not stay.
 
 use knap_api::{NETWORK_UID_LABEL, Network, NetworkLease, Reservation, ReservationStatus};
+use knap_core::reservation::is_claim_name;
 use kube::ResourceExt;
 
 use super::reserved::is_draining;
+use crate::attach::belongs;
 use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
 use crate::view::View;
 
@@ -81,7 +83,9 @@ pub(super) async fn sweep<S: Store>(store: &S, view: &View) -> Result<(), StoreE
         first_error = first_error.and(swept);
     }
     for reservation in view.reservations.all() {
-        if reservation.spec.lease.is_some() {
+        // There may be one for every pod, and with a claim comes its lease: a look at each would cost too much.
+        let kept = reservation.spec.lease.as_ref().filter(|_| is_claim_name(&reservation.name_any()));
+        if reservation.spec.lease.is_some() && !kept.is_some_and(|lease| view.leases.knows(&lease.name)) {
             let swept = sweep_of_lease(store, &reservation).await;
             first_error = first_error.and(swept);
         }
@@ -140,11 +144,7 @@ async fn sweep_owner<S: Store>(
 async fn sweep_of_lease<S: Store>(store: &S, reservation: &Reservation) -> Result<(), StoreError> {
     let Some(owner) = &reservation.spec.lease else { return Ok(()) };
     let lease = store.get::<NetworkLease>(&ObjectName::cluster(&owner.name)).await?;
-    let needed = lease.is_some_and(|lease| {
-        lease.spec.holders.is_empty()
-            || lease.spec.holders.iter().any(|holder| holder.attempt == owner.attempt)
-    });
-    if needed {
+    if lease.is_some_and(|lease| belongs(owner, &reservation.name_any(), &lease)) {
         return Ok(());
     }
     tracing::info!(

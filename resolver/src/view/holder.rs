@@ -33,9 +33,7 @@ impl HolderHash {
 
     /// Where the search for a slot begins: the same attachment asks for the same slot, on every replica.
     pub fn first_candidate(self, network: &NetworkName) -> u32 {
-        let mixed = self.0 ^ fnv1a(&[network.namespace(), network.name()]);
-        // The high half of a product by the golden ratio depends on every bit.
-        u32::try_from(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).unwrap_or_default()
+        first_candidate(self.0, network)
     }
 }
 
@@ -45,13 +43,20 @@ impl fmt::Display for HolderHash {
     }
 }
 
+/// Where the search for a slot begins that is to be found again by a hash.
+pub(crate) fn first_candidate(hash: u64, network: &NetworkName) -> u32 {
+    let mixed = hash ^ fnv1a(&[network.namespace(), network.name()]);
+    // The high half of a product by the golden ratio depends on every bit.
+    u32::try_from(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).unwrap_or_default()
+}
+
 /// A 64-bit hash of an attempt, to tell one from another without keeping it.
 pub(crate) fn attempt_hash(attempt: &str) -> u64 {
     fnv1a(&[attempt])
 }
 
 /// FNV-1a over the parts, each ended by a byte that no part holds.
-fn fnv1a(parts: &[&str]) -> u64 {
+pub(crate) fn fnv1a(parts: &[&str]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));

@@ -176,6 +176,30 @@ impl LeaseIndex {
         }
     }
 
+    /// Whether there is a lease of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        let Some((namespace, (network, slot))) =
+            name.split_once('.').and_then(|(namespace, rest)| Some((namespace, rest.rsplit_once('-')?)))
+        else {
+            return false;
+        };
+        let index = self.index.lock();
+        let network = index.names.find(&format!("{namespace}/{network}"));
+        let slots = network.and_then(|network| index.networks.get(&network));
+        let slot = slot.parse().ok().and_then(Slot::new);
+        slots.zip(slot).is_some_and(|(slots, slot)| slots.record(slot).is_some())
+    }
+
+    /// Leases that nobody holds.
+    pub fn unheld(&self) -> Vec<LeaseRef> {
+        let index = self.index.lock();
+        let unheld = index
+            .networks
+            .iter()
+            .flat_map(|(network, slots)| slots.unheld().filter_map(|slot| index.lease_ref(*network, slot)));
+        unheld.collect()
+    }
+
     /// Leases held by boots of a node.
     pub fn of_boots(&self, node: &str, boots: &[&str]) -> Vec<LeaseRef> {
         let index = self.index.lock();

@@ -104,6 +104,11 @@ impl NetworkSlots {
         self.leases.iter().flat_map(|(slot, record)| record.holders().map(|held| (*slot, held)))
     }
 
+    pub(super) fn unheld(&self) -> impl Iterator<Item = Slot> {
+        let unheld = self.leases.iter().filter(|(_, record)| record.holders().next().is_none());
+        unheld.map(|(slot, _)| *slot)
+    }
+
     pub(super) fn taken(&self) -> impl Iterator<Item = Slot> {
         self.leases.keys().copied()
     }

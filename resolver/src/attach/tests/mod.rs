@@ -6,3 +6,4 @@ mod life;
 mod races;
 mod refusals;
 mod requests;
+mod sticky;

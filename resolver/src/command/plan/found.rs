@@ -8,11 +8,14 @@ use knap_core::ClusterNetwork;
 use kube::ResourceExt;
 
 use crate::manifests::{Contents, Manifest};
+use crate::provision::Rules;
 use crate::store::{Labels, ObjectName, Store, StoreError};
 
 /// What is there already.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// As `serve` has them there: without Kubernetes there is nobody to keep an address for.
+    pub(super) rules: Rules,
     pub(super) namespaces: Vec<Namespace>,
     pub(super) nodes: Vec<Node>,
     pub(super) classes: Vec<NetworkClass>,
@@ -58,6 +61,7 @@ impl Found {
             leases.extend(store.list::<NetworkLease>(&labels).await?);
         }
         Ok(Self {
+            rules: Rules { sticky: true },
             namespaces: store.list(&all).await?,
             nodes: store.list(&all).await?,
             classes: store.list(&all).await?,

@@ -17,7 +17,7 @@ use super::found::Found;
 use super::replica;
 use super::report::{ClassPlan, NetworkPlan, Report};
 use crate::manifests::{BrokenManifest, Manifest};
-use crate::provision::{Provisioner, Rules, built_in_by_name, is_decided};
+use crate::provision::{Provisioner, built_in_by_name, is_decided};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::translate;
@@ -53,8 +53,7 @@ impl World {
         let (view, mut tasks) = View::follow(&store);
         view.learn_cluster_networks("found", found.cluster_networks.clone());
         let (first_pass, looked) = oneshot::channel();
-        // As `serve` does it: without Kubernetes there is nobody to keep an address for.
-        let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), Rules { sticky: false });
+        let provisioner = Provisioner::new(store.clone(), Arc::clone(&view), found.rules);
         tasks.spawn(provisioner.run(first_pass));
         // What was decided before is looked at before anything new comes.
         looked.await.map_err(|_| PlanError::Ended)?;

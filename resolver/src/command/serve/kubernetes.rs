@@ -10,6 +10,7 @@ use super::stop::Stop;
 use super::{ServeError, Started};
 use crate::admission::Policy;
 use crate::attach::Attacher;
+use crate::claims::Claims;
 use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::authority::ClusterAuthority;
 use crate::cluster::certificates::{self, Served};
@@ -24,7 +25,7 @@ use crate::store::kubernetes::KubernetesStore;
 use crate::view::View;
 
 /// What can be kept for whom.
-const RULES: Rules = Rules { sticky: false };
+const RULES: Rules = Rules { sticky: true };
 
 /// Starts every part. The API server may be down, and Knap's kinds missing: then it is not ready until they come.
 pub(super) async fn start(
@@ -104,6 +105,7 @@ fn controllers<S: Store>(
         controllers.spawn(provisioner.run(oneshot::channel().0));
         let nodes = Nodes::new(store.clone(), Arc::clone(&view), of_nodes, fencing.clone());
         controllers.spawn(nodes.run());
+        controllers.spawn(Claims::new(store.clone(), Arc::clone(&view)).run());
         controllers
     }
 }

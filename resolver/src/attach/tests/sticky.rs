@@ -1,0 +1,179 @@
+//! Addresses that are kept for StatefulSets' pods.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use knap_protocol::{AttachReply, ProblemKind};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use crate::attach::Refusal;
+use crate::claims::Claims;
+use crate::identity::BoundPod;
+use crate::provision::Rules;
+use crate::store::{Labels, ObjectName, Preconditions, Store};
+use crate::testing::{HeldBack, Replica, World};
+
+/// A cluster with a sticky Network, and a StatefulSet `shop/web`.
+async fn world() -> World {
+    let world = World::by(Rules { sticky: true }).await;
+    world.ready_network("shop/blue", json!({"provider": "bridge", "addressPolicy": "Sticky"})).await;
+    let web = json!({"metadata": {"name": "web", "namespace": "shop"}});
+    world.store.create(&serde_json::from_value::<StatefulSet>(web).unwrap()).await.unwrap();
+    for ordinal in 0..3 {
+        make_pod(&world, &format!("web-{ordinal}"), "StatefulSet", "web").await;
+    }
+    world
+}
+
+async fn make_pod(world: &World, name: &str, kind: &str, owner: &str) {
+    let uid = match world.store.get::<StatefulSet>(&ObjectName::namespaced("shop", owner)).await.unwrap() {
+        Some(owner) => owner.uid().unwrap(),
+        None => "none".to_owned(),
+    };
+    let owner = json!({"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": uid, "controller": true});
+    let pod = json!({"metadata": {"name": name, "namespace": "shop", "ownerReferences": [owner]}});
+    world.store.create(&serde_json::from_value::<BoundPod>(pod).unwrap()).await.unwrap();
+}
+
+fn of(pod: &str) -> Value {
+    json!({"pod": {"namespace": "shop", "name": pod}})
+}
+
+async fn attached(world: &World, container: &str, pod: &str) -> AttachReply {
+    world.attach(container, of(pod)).await.unwrap()
+}
+
+async fn claims(world: &World) -> Claims<crate::store::embedded::EmbeddedStore> {
+    world.replica.view.current().await;
+    Claims::new(world.store.clone(), Arc::clone(&world.replica.view))
+}
+
+/// Frees what is kept for nobody, until so many leases are left.
+async fn until_leases(world: &World, count: usize) {
+    let claims = claims(world).await;
+    for _ in 0..2000 {
+        claims.free_unneeded().await;
+        if world.leases().await.len() == count {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("not {count} leases: {:#?}", world.leases().await);
+}
+
+#[tokio::test]
+async fn the_next_pod_of_an_ordinal_has_the_same_address() {
+    let world = world().await;
+    let first = attached(&world, "c1", "web-0").await;
+    let other = attached(&world, "c2", "web-1").await;
+    assert_ne!(first.addresses, other.addresses);
+    world.release("c1", "try-c1", &first.leases).await;
+    // Somebody else comes and does not get it, however many.
+    for number in 0..8 {
+        make_pod(&world, &format!("job-{number}"), "Job", "job").await;
+        let reply = attached(&world, &format!("j{number}"), &format!("job-{number}")).await;
+        assert_ne!(reply.addresses, first.addresses);
+    }
+    until_leases(&world, 10).await;
+    let again = attached(&world, "c3", "web-0").await;
+    assert_eq!((&again.leases, &again.addresses, &again.mac), (&first.leases, &first.addresses, &first.mac));
+    assert_eq!(attached(&world, "c3", "web-0").await.leases, first.leases, "asked twice");
+    assert_eq!(world.leases().await.len(), 10);
+}
+
+#[tokio::test]
+async fn it_is_given_when_the_one_before_has_let_go() {
+    let world = world().await;
+    let first = attached(&world, "c1", "web-0").await;
+    let refusal = world.attach("c2", of("web-0")).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::StillHeld { .. }), "{refusal}");
+    assert_eq!(refusal.kind(), ProblemKind::Unavailable);
+    for word in ["pod shop/web-0", "shop.blue-", "node n1"] {
+        assert!(refusal.to_string().contains(word), "{refusal}");
+    }
+    world.release("c1", "try-c1", &first.leases).await;
+    assert_eq!(attached(&world, "c2", "web-0").await.leases, first.leases);
+    assert_eq!(world.leases().await.len(), 1);
+}
+
+#[tokio::test]
+async fn pods_that_nobody_makes_again_keep_nothing() {
+    let world = world().await;
+    make_pod(&world, "shop-5d9f-x2x", "ReplicaSet", "shop-5d9f").await;
+    let reply = attached(&world, "c1", "shop-5d9f-x2x").await;
+    world.release("c1", "try-c1", &reply.leases).await;
+    assert!(world.leases().await.is_empty());
+    // One that asks for an address itself gets that, and no other.
+    let asked =
+        json!({"pod": {"namespace": "shop", "name": "web-0"}, "runtimeConfig": {"ips": ["100.96.0.77"]}});
+    let reply = world.attach("c2", asked).await.unwrap();
+    assert_eq!(reply.addresses[0].to_string(), "100.96.0.77/24");
+    world.release("c2", "try-c2", &reply.leases).await;
+    assert!(world.leases().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_kept_goes_with_its_owner() {
+    let world = world().await;
+    let reply = attached(&world, "c1", "web-0").await;
+    world.release("c1", "try-c1", &reply.leases).await;
+    until_leases(&world, 1).await;
+    let web = ObjectName::namespaced("shop", "web");
+    world.store.delete::<StatefulSet>(&web, &Preconditions::default()).await.unwrap();
+    until_leases(&world, 0).await;
+    let left = world.reservations().await;
+    assert!(left.iter().all(|left| !left.name_any().starts_with("claim-")), "{left:#?}");
+}
+
+#[tokio::test]
+async fn what_is_kept_does_not_keep_a_network_that_is_removed() {
+    let world = world().await;
+    let reply = attached(&world, "c1", "web-0").await;
+    world.release("c1", "try-c1", &reply.leases).await;
+    world.remove("shop/blue").await;
+    until_leases(&world, 0).await;
+    world.until_reservations(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_replicas_are_asked_at_once_one_lease_is_kept() {
+    let world = world().await;
+    let mut replicas = vec![Replica::over(&world.store).await, Replica::over(&world.store).await];
+    replicas.push(Replica::over(&world.store).await);
+    let deaf = Replica::over(&HeldBack(world.store.clone())).await;
+    for round in 0..10 {
+        let asked = replicas.iter().enumerate().map(|(number, replica)| {
+            let container = format!("c{round}-{number}");
+            async move { (replica.attach(&container, of("web-0")).await, container) }
+        });
+        let answers = futures::future::join_all(asked).await;
+        let won: Vec<_> = answers
+            .iter()
+            .filter_map(|(answer, container)| Some((answer.as_ref().ok()?, container)))
+            .collect();
+        assert!(won.len() <= 1, "{answers:?}");
+        for (reply, container) in won {
+            let attempt = format!("try-{container}");
+            deaf.release(container, &attempt, &reply.leases).await.unwrap();
+        }
+        let kept = world.store.list::<knap_api::NetworkLease>(&Labels::new()).await.unwrap();
+        assert!(kept.len() <= 1 && kept.iter().all(|lease| lease.spec.holders.is_empty()), "{kept:#?}");
+    }
+    let last = attached(&world, "last", "web-0").await;
+    assert_eq!(world.leases().await.len(), 1);
+    assert_eq!(world.leases().await[0].name_any(), last.leases[0]);
+}
+
+#[tokio::test]
+async fn a_lost_lease_is_asserted_again_and_kept_again() {
+    let world = world().await;
+    let reply = attached(&world, "c1", "web-0").await;
+    let lease = ObjectName::cluster(reply.leases[0].as_str());
+    world.store.delete::<knap_api::NetworkLease>(&lease, &Preconditions::default()).await.unwrap();
+    let mut again = of("web-0");
+    again["leases"] = json!(reply.leases);
+    assert_eq!(world.attach("c1", again).await.unwrap().leases, reply.leases);
+    world.release("c1", "try-c1", &reply.leases).await;
+    assert_eq!(attached(&world, "c2", "web-0").await.leases, reply.leases);
+}
