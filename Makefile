@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint dist
+.PHONY: help demo test bench lint dist images
 
 # Tiers of `make test`, in order; see tests/run.sh.
 TIERS ?= lint unit cni netns api node
@@ -24,3 +24,6 @@ lint: ## formatting, clippy, documentation, dependencies' licences, sources and 
 
 dist: ## what ships: target/dist/knap, knap-resolver, knap-installer
 	@build/dist.sh
+
+images: ## container images of what ships, as tars in target/images, made without any container tool
+	@build/images.sh

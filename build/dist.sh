@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what ships into target/dist: knap and knap-installer static, for any Linux host; knap-resolver for glibc.
+# Builds what ships into target/dist, all of it static: for any Linux host, and for containers with nothing else in them.
 
 source "$(dirname "$0")/prerequisites.sh"
 
@@ -31,16 +31,16 @@ need_packages readelf:binutils
 say "knap (profile plugin, static) and knap-installer (static)"
 build_static plugin knap-cni "$target"
 build_static release knap-installer "$target"
-say "knap-resolver"
-# musl's allocator serialises threads: what serves many at once is linked with glibc.
-cargo build --locked --release -p knap-resolver
+say "knap-resolver (static)"
+# musl's allocator serialises threads: what serves many at once is linked with glibc's.
+build_static release knap-resolver ""
 
 built=$target_dir/${target:-$(uname -m)-unknown-linux-gnu}
 put "$built/plugin/knap"
 put "$built/release/knap-installer"
-put "$target_dir/release/knap-resolver"
+put "$target_dir/$(uname -m)-unknown-linux-gnu/release/knap-resolver"
 
-for static in knap knap-installer; do
+for static in knap knap-installer knap-resolver; do
   if readelf --program-headers "$dist/$static" | grep -q INTERP; then
     fail "$dist/$static is not static"
   fi

@@ -149,6 +149,7 @@ node_obstacle() {
 }
 
 tier_node() {
+  local -a skips=()
   need_delegates
   need_packages setpriv:util-linux sysctl:procps
   if ! setup_kubernetes node || ! setup node node; then
@@ -161,12 +162,18 @@ tier_node() {
     record node 0 0 all 0 "skipped: $reason"
     return
   fi
+  if setup node chart-renderer; then
+    export KNAP_CHART_RENDERER=$made
+  else
+    skips=(--skip chart)
+    echo "skipped: the tests named chart: $reason" >"$logs/node.skipped"
+  fi
   if [[ -z ${MULTUS_BIN:-} ]] && MULTUS_BIN=$(command -v multus); then
     export MULTUS_BIN
   fi
   say "pods' networks are attached by ${MULTUS_BIN:-a stand-in for Multus}"
   build_programs
-  tests node cargo test --locked -p knap-tests --features api --test 'node_*' --no-fail-fast
+  tests node cargo test --locked -p knap-tests --features api --test 'node_*' --no-fail-fast -- "${skips[@]}"
 }
 
 need_rust

@@ -15,6 +15,11 @@ pub fn knap_resolver() -> PathBuf {
     program("knap-resolver")
 }
 
+/// The node agent.
+pub fn knap_installer() -> PathBuf {
+    program("knap-installer")
+}
+
 /// The fake delegate.
 pub fn recording_delegate() -> PathBuf {
     of_tests("recording-delegate")

@@ -72,11 +72,11 @@ async fn two_pods_meet_on_a_network() {
 
 #[tokio::test]
 async fn a_pod_ends_while_the_resolver_is_down() {
-    let mut cluster = Cluster::alone().await;
+    let cluster = Cluster::alone().await;
     make_network(&cluster, "outage/blue").await;
     cluster.create_pod("outage/a", &asking("blue"));
     cluster.pod_ready("outage/a").await;
-    cluster.resolver().kill().await;
+    cluster.stop_resolver().await;
 
     cluster.delete_pod("outage/a");
     let ledger = cluster.node().ledger();
@@ -84,9 +84,6 @@ async fn a_pod_ends_while_the_resolver_is_down() {
         ((ledger.entries().len(), ledger.tombstones().len()) == (0, 1)).then_some(())
     });
 
-    cluster.resolver().start();
-    cluster.resolver().wait_ready().await;
-    // Whichever call comes next tells it.
-    cluster.node().reap();
+    cluster.start_resolver().await;
     cluster.assert_nothing_left("outage/blue").await;
 }

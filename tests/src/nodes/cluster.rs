@@ -11,19 +11,18 @@ use super::node::{Node, Supplies};
 use super::{images, multus, wire};
 use crate::kubernetes::{ADMIN, KubernetesApi, assets};
 use crate::stale::fresh_folder;
-use crate::{GENEROUS, Replica, Sandbox};
+use crate::{GENEROUS, Sandbox};
 
 /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler in a namespace, and nodes in theirs.
 #[derive(Debug)]
 pub struct Cluster {
-    nodes: Vec<Node>,
-    resolver: Option<Replica>,
+    pub(super) nodes: Vec<Node>,
     /// The control plane, reachable from the threads that have entered its namespace.
     pub api: KubernetesApi,
     supplies: Supplies,
     pub(super) control: Sandbox,
     _cgroups: Cgroups,
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl Cluster {
@@ -37,7 +36,6 @@ impl Cluster {
         control.enter_for_good();
         let mut api = KubernetesApi::start_at(wire::CONTROL).await;
         api.start_control_plane();
-        api.install_crds().await;
         api.install_multus_crd().await;
         println!("Multus is {}", multus::program().display());
         let tools = tools();
@@ -50,28 +48,12 @@ impl Cluster {
             endpoint: api.endpoint(),
             token: ADMIN.to_owned(),
         };
-        let mut cluster =
-            Self { nodes: Vec::new(), resolver: None, api, supplies, control, _cgroups: cgroups, folder };
+        let mut cluster = Self { nodes: Vec::new(), api, supplies, control, _cgroups: cgroups, folder };
         (0..nodes).for_each(|_| cluster.add_node());
         for node in &cluster.nodes {
             cluster.wait_node_ready(&node.name).await;
         }
         cluster
-    }
-
-    /// Starts a resolver beside the control plane, where every node reaches it, and installs the plugin on every node, with that
-    /// node's credential.
-    pub(super) async fn start_knap(&mut self) {
-        let replica = self.api.start_replica().await;
-        for node in &self.nodes {
-            node.install_knap(&replica.access(&node.name).await);
-        }
-        self.resolver = Some(replica);
-    }
-
-    /// The resolver.
-    pub fn resolver(&mut self) -> &mut Replica {
-        self.resolver.as_mut().expect("a resolver")
     }
 
     /// # Panics
@@ -132,7 +114,7 @@ impl Cluster {
     pub(super) fn last_words(&self) -> String {
         let events = self.api.kubectl("get events --all-namespaces --sort-by=.lastTimestamp", "").out;
         let nodes: String = self.nodes.iter().map(Node::last_words).collect();
-        format!("{nodes}--- events\n{events}")
+        format!("{nodes}{}--- events\n{events}", self.knap_logs())
     }
 }
 

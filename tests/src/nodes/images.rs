@@ -25,8 +25,26 @@ pub(super) fn basic(busybox: &Path, folder: &Path) -> Vec<PathBuf> {
         .into()
 }
 
+/// Makes an image of built programs, with the libraries that they are linked with. What ships is static; a build for tests is not.
+pub(super) fn of_programs(folder: &Path, reference: &str, programs: &[PathBuf]) -> PathBuf {
+    let name = programs.first().and_then(|program| program.file_name()).expect("a program").to_string_lossy();
+    let root = folder.join(format!("image-of-{name}"));
+    fs::create_dir_all(&root).expect("a folder for an image");
+    for program in programs {
+        fs::copy(program, root.join(program.file_name().expect("a program's name"))).expect("a program");
+        let listed = Command::new("ldd").arg(program).output().expect("ldd");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
+            let inside = root.join(library.trim_start_matches('/'));
+            fs::create_dir_all(inside.parent().expect("a folder")).expect("a folder for libraries");
+            fs::copy(library, inside).expect("a library");
+        }
+    }
+    pack(folder, &name, reference, &format!("/{name}"), &root)
+}
+
 /// Makes an image of a folder.
-pub(super) fn pack(folder: &Path, name: &str, reference: &str, entrypoint: &str, root: &Path) -> PathBuf {
+fn pack(folder: &Path, name: &str, reference: &str, entrypoint: &str, root: &Path) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/image.sh");
     let tar = folder.join(format!("{name}.tar"));
     let layer = format!("{}={}", architecture(), root.display());

@@ -4,9 +4,11 @@
 mod cgroups;
 mod cluster;
 mod containerd;
+mod deployment;
 mod images;
 mod kubelet;
 mod machine;
+pub mod manifests;
 mod multus;
 mod node;
 mod pods;
@@ -15,6 +17,7 @@ mod wire;
 
 pub(crate) use self::cgroups::remove as remove_cgroups;
 pub use self::cluster::Cluster;
+pub use self::deployment::SYSTEM;
 pub use self::machine::Machine;
 pub use self::node::Node;
 pub use self::pods::network_status;

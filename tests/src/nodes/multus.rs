@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::kubelet::KUBECONFIG;
 use super::machine::Machine;
+use super::wire::pods;
 use crate::{binaries, delegates};
 
 /// Installs Debian's plugins, and Multus by `MULTUS_BIN` or its stand-in, with its configuration.
@@ -24,7 +25,7 @@ pub(super) fn install(machine: &Machine, number: u8) {
                     "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
                     "ipam": {
                         "type": "host-local",
-                        "ranges": [[{ "subnet": format!("10.244.{number}.0/24") }]],
+                        "ranges": [[{ "subnet": pods(number) }]],
                         "routes": [{ "dst": "0.0.0.0/0" }],
                     },
                 },

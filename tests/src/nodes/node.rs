@@ -1,14 +1,14 @@
 //! One node.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::machine::Machine;
 use super::{containerd, kubelet, multus, wire};
 use crate::kubernetes::daemon::Daemon;
-use crate::{LedgerView, Sandbox, binaries};
+use crate::{LedgerView, Sandbox};
 
 /// What every node of a cluster gets from outside.
 #[derive(Debug, Clone)]
@@ -77,32 +77,10 @@ impl Node {
             .any(|text| text.contains(&format!("\"{network}\"")))
     }
 
-    /// Installs the plugin, for a resolver with this part of the node file, whose files are copied.
-    pub(super) fn install_knap(&self, access: &Value) {
-        let mut access = access.clone();
-        for (key, inside) in
-            [("caFile", "/etc/cni/net.d/knap.d/ca.crt"), ("tokenFile", "/etc/cni/net.d/knap.d/token")]
-        {
-            let outside = access[key].as_str().expect("the path of a file");
-            self.machine.write(inside, fs::read(outside).expect("a file of the resolver's"));
-            access[key] = json!(inside);
-        }
-        self.machine.install(&binaries::knap(), "/opt/cni/bin/knap");
-        let file = json!({
-            "node": self.name, "resolver": access, "stateDir": "/var/lib/cni/knap", "addTimeoutSeconds": 30,
-            "log": { "level": "debug" }, "bootIDFile": BOOT_ID,
-        });
-        self.machine.write("/etc/cni/net.d/knap.d/node.json", file.to_string());
-    }
-
-    /// Runs `knap reap`; what it says.
-    ///
-    /// # Panics
-    /// If it fails.
-    pub fn reap(&self) -> Value {
-        let ran = self.machine.run(Path::new("/opt/cni/bin/knap"), &["reap"]);
-        assert!(ran.status.success(), "knap reap: {ran:?}");
-        serde_json::from_slice(&ran.stdout).expect("a line of JSON")
+    /// Loads more images, now and whenever it boots.
+    pub(super) fn load(&mut self, images: &[PathBuf]) {
+        containerd::import(&self.machine, &self.supplies.tools, images);
+        self.supplies.images.extend_from_slice(images);
     }
 
     /// Takes its power away and boots it again: what was in memory is gone, the boot ID is another one.
@@ -161,4 +139,4 @@ impl Node {
 }
 
 /// Read by test builds of Knap instead of the kernel's, which is that of the outside.
-const BOOT_ID: &str = "/var/lib/knap-tests/boot_id";
+pub(super) const BOOT_ID: &str = "/var/lib/knap-tests/boot_id";

@@ -18,7 +18,7 @@ pub struct Session(RwLockReadGuard<'static, Option<Cluster>>);
 pub struct Alone(RwLockWriteGuard<'static, Option<Cluster>>);
 
 impl Cluster {
-    /// The cluster that all tests of one file share, with a node that is ready and a resolver that serves. The thread that calls this is
+    /// The cluster that all tests of one file share, with a node and Knap on it, as `deploy/` puts it there. The thread that calls this is
     /// in its control plane's namespace from then on, and so is what it starts. The cluster ends after the last test.
     pub async fn shared() -> Session {
         drop(Self::alone().await);
@@ -33,7 +33,7 @@ impl Cluster {
         if shared.is_none() {
             sweep_at_end();
             let mut cluster = Self::start(1).await;
-            cluster.start_knap().await;
+            cluster.deploy().await;
             *shared = Some(cluster);
         }
         let alone = Alone(shared);

@@ -15,6 +15,11 @@ pub(super) fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 0, 10 + number)
 }
 
+/// The network of a node's pods.
+pub(super) fn pods(number: u8) -> String {
+    format!("10.244.{number}.0/24")
+}
+
 /// Makes both wires in the control plane's namespace.
 pub(super) fn lay(control: &Sandbox) {
     for bridge in ["wire", "fabric"] {
@@ -36,6 +41,7 @@ pub(super) fn join(control: &Sandbox, node: &Sandbox, name: &str, number: u8) {
         node.ip(&["link", "set", inside, "up"]);
     }
     node.ip(&["address", "add", &format!("{}/24", address(number)), "dev", "eth0"]);
+    control.ip(&["route", "replace", &pods(number), "via", &address(number).to_string()]);
     node.ip(&["route", "add", "default", "via", &CONTROL.to_string()]);
     let forwarding = node.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"]);
     assert!(forwarding.status.success(), "net.ipv4.ip_forward: {forwarding:?}");

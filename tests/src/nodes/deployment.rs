@@ -1,0 +1,117 @@
+//! Knap on a cluster, as `kubectl apply -k deploy` puts it there.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::node::BOOT_ID;
+use super::{images, manifests};
+use crate::{GENEROUS, binaries};
+
+/// Where Knap is.
+pub const SYSTEM: &str = "knap-system";
+
+impl Cluster {
+    /// Applies what `deploy/` holds, with images of the programs under test, and waits until all is ready.
+    pub async fn deploy(&mut self) {
+        let folder = self.folder.path();
+        let made = [
+            images::of_programs(folder, "localhost/knap-resolver:0.1.0", &[binaries::knap_resolver()]),
+            images::of_programs(
+                folder,
+                "localhost/knap-node:0.1.0",
+                &[binaries::knap_installer(), binaries::knap()],
+            ),
+        ];
+        self.nodes.iter_mut().for_each(|node| node.load(&made));
+        self.apply_knap();
+        self.wait_knap_ready().await;
+    }
+
+    /// Applies the objects alone, once the images are there.
+    pub fn apply_knap(&self) {
+        let mut objects = manifests::kustomized("deploy");
+        objects.retain(|object| self.knows(object));
+        for object in &mut objects {
+            if object["kind"] == "DaemonSet" {
+                let arguments =
+                    object.pointer_mut("/spec/template/spec/containers/0/args").and_then(Value::as_array_mut);
+                let arguments = arguments.expect("the agent's arguments");
+                // The kernel's boot is that of the outside, and nobody here wants to wait a minute.
+                arguments.push(json!(format!("--boot-id-file={BOOT_ID}")));
+                arguments.push(json!("--reap-interval=5"));
+            }
+        }
+        self.apply(&objects);
+    }
+
+    /// Applies objects.
+    pub fn apply(&self, objects: &[Value]) {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        // Kinds are served a moment after they are defined.
+        let begin = Instant::now();
+        loop {
+            let applied = self.api.kubectl("apply -f -", &list.to_string());
+            if applied.success {
+                return;
+            }
+            assert!(begin.elapsed() < GENEROUS, "kubectl apply: {applied:?}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Waits until resolver and agents are ready.
+    pub async fn wait_knap_ready(&self) {
+        for part in ["deployment/knap-resolver", "daemonset/knap-node"] {
+            let begin = Instant::now();
+            while !self.api.kubectl(&format!("rollout status -n {SYSTEM} {part} --timeout=1s"), "").success {
+                assert!(begin.elapsed() < GENEROUS * 2, "{part} is not ready");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    /// Ends every resolver, and waits until none is left.
+    pub async fn stop_resolver(&self) {
+        self.api.kubectl_ok(&format!("scale -n {SYSTEM} deployment/knap-resolver --replicas=0"), "");
+        let pods = format!("get pods -n {SYSTEM} -l app.kubernetes.io/name=knap-resolver -o name");
+        let begin = Instant::now();
+        while !self.api.kubectl_ok(&pods, "").is_empty() {
+            assert!(begin.elapsed() < GENEROUS * 2, "resolvers do not end");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Starts resolvers again.
+    pub async fn start_resolver(&self) {
+        self.api.kubectl_ok(&format!("scale -n {SYSTEM} deployment/knap-resolver --replicas=2"), "");
+        self.wait_knap_ready().await;
+    }
+
+    /// Whether this API server, which may be an old one, has an object's kind; it says so where not.
+    pub fn knows(&self, object: &Value) -> bool {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let known = self.api.kubectl_ok("api-versions", "").lines().any(|line| line == version)
+            || version.starts_with("knap.github.com/");
+        if !known {
+            let (kind, name) = manifests::identity(object);
+            println!(
+                "this API server does not know {version}: {kind} {name} is checked by the client's types alone"
+            );
+        }
+        known
+    }
+
+    /// What Knap's own programs have logged.
+    pub(super) fn knap_logs(&self) -> String {
+        ["knap-resolver", "knap-node"]
+            .map(|name| {
+                let logs = format!("logs -n {SYSTEM} -l app.kubernetes.io/name={name} --tail=60");
+                let pods = format!("describe pods -n {SYSTEM} -l app.kubernetes.io/name={name}");
+                let (logs, pods) = (self.api.kubectl(&logs, "").out, self.api.kubectl(&pods, "").out);
+                format!("--- {name}\n{pods}\n{logs}\n")
+            })
+            .concat()
+    }
+}

@@ -1,0 +1,108 @@
+//! What `deploy/` holds: both ways of installing are one, valid, and leave a node as it was.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use knap_tests::nodes::manifests::{assert_strictly, charted, identity, kustomized};
+use serde_json::Value;
+
+/// Checks an object against its kind, as Kubernetes 1.33 has it.
+fn check(object: &Value) {
+    match object["kind"].as_str().unwrap() {
+        "ClusterRole" => assert_strictly::<ClusterRole>(object),
+        "ClusterRoleBinding" => assert_strictly::<ClusterRoleBinding>(object),
+        "ConfigMap" => assert_strictly::<ConfigMap>(object),
+        "CustomResourceDefinition" => assert_strictly::<CustomResourceDefinition>(object),
+        "DaemonSet" => assert_strictly::<DaemonSet>(object),
+        "Deployment" => assert_strictly::<Deployment>(object),
+        "Namespace" => assert_strictly::<Namespace>(object),
+        "NetworkPolicy" => assert_strictly::<NetworkPolicy>(object),
+        "PodDisruptionBudget" => assert_strictly::<PodDisruptionBudget>(object),
+        "Role" => assert_strictly::<Role>(object),
+        "RoleBinding" => assert_strictly::<RoleBinding>(object),
+        "Service" => assert_strictly::<Service>(object),
+        "ServiceAccount" => assert_strictly::<ServiceAccount>(object),
+        // Of the Prometheus operator, whose types nobody here has.
+        "ServiceMonitor" => println!("a ServiceMonitor is read as YAML, and not checked further"),
+        kind => panic!("no type for {kind}"),
+    }
+}
+
+fn by_identity(objects: Vec<Value>) -> BTreeMap<(String, String), Value> {
+    objects.into_iter().map(|object| (identity(&object), object)).collect()
+}
+
+#[test]
+fn what_kustomize_makes_is_valid() {
+    for folder in ["deploy", "deploy/monitoring"] {
+        let objects = kustomized(folder);
+        assert!(!objects.is_empty());
+        objects.iter().for_each(check);
+    }
+}
+
+#[test]
+fn the_chart_makes_what_kustomize_makes() {
+    let mut others = by_identity(kustomized("deploy"));
+    for (what, object) in by_identity(charted(&[])) {
+        assert_eq!(others.remove(&what).as_ref(), Some(&object), "{what:?}: run build/deploy.sh");
+    }
+    // Helm makes the namespace when it is told to, and the kinds from its folder of them.
+    others.retain(|(kind, _), _| kind != "Namespace" && kind != "CustomResourceDefinition");
+    assert!(others.is_empty(), "not in the chart: {:?}", others.keys());
+
+    let monitored = charted(&["monitoring.serviceMonitor.enabled=true", "monitoring.dashboard.enabled=true"]);
+    let monitored = by_identity(monitored);
+    for (what, object) in by_identity(kustomized("deploy/monitoring")) {
+        assert_eq!(monitored.get(&what), Some(&object), "{what:?}: run build/deploy.sh");
+    }
+}
+
+#[test]
+fn every_value_of_the_chart_makes_valid_objects() {
+    let values = [
+        "image.registry=registry.example/net",
+        "image.tag=1.2.3",
+        "image.pullSecrets=[{name: pull}]",
+        "resolver.replicas=3",
+        "resolver.clusterIP=10.96.7.7",
+        "resolver.hostNetwork=true",
+        "resolver.clusterCIDRs=[10.244.0.0/16]",
+        "resolver.extraArgs=[--drain=9]",
+        "resolver.nodeSelector={rack: a}",
+        "resolver.tolerations=[{operator: Exists}]",
+        "node.privileged=true",
+        "node.nodeSelector={rack: a}",
+        "node.extraArgs=[--uninstall]",
+        "networkPolicy.enabled=false",
+        "rbac.aggregate=false",
+        "monitoring.serviceMonitor.enabled=true",
+        "monitoring.dashboard.enabled=true",
+    ];
+    let objects = charted(&values);
+    objects.iter().for_each(check);
+    let text = serde_json::to_string(&objects).unwrap();
+    for expected in [
+        "registry.example/net/knap-node:1.2.3",
+        "10.96.7.7",
+        "--cluster-cidr=10.244.0.0/16",
+        "--drain=9",
+        "--uninstall",
+    ] {
+        assert!(text.contains(expected), "{expected}");
+    }
+    assert!(!text.contains("NetworkPolicy"));
+}
