@@ -99,7 +99,8 @@ async fn the_plugin_attaches_over_tls() {
     let host = Host::in_cluster(&access);
     host.delegates.install("first");
     let (pod, config) = (host.pod("web-0"), thin_config("shop/blue", "1.0.0"));
-    let added = Call::add("c1", &pod, &config).run(&host);
+    let made = objects.pod("shop/web-0", "n1").await.metadata.uid.unwrap();
+    let added = Call::add("c1", &pod, &config).pod("shop", "web-0", &made).run(&host);
     assert_eq!(added.addresses().len(), 1);
     assert_eq!(objects.leases().await.len(), 1);
     Call::del("c1", &pod, &config).run(&host).quiet();

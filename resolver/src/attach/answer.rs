@@ -66,6 +66,7 @@ impl<S: Store> Attacher<S> {
         deadline: Instant,
     ) -> Result<AttachReply, Refusal> {
         self.refuse_released(request)?;
+        let request = &*self.proven(asker, request, deadline).await?;
         let network = self.network(&request.network).await?;
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
         self.permit(&prepared, request)?;

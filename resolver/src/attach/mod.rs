@@ -16,6 +16,7 @@ mod lease;
 mod make;
 mod placement;
 mod prepared;
+mod proof;
 mod quota;
 mod reconcile;
 mod refusal;
@@ -37,6 +38,7 @@ pub use lease::Asker;
 pub use refusal::Refusal;
 pub use wishes::WishError;
 
+use crate::identity::Pods;
 use crate::store::{ObjectName, Store, StoreError};
 use crate::view::View;
 use boots::BootGates;
@@ -64,6 +66,7 @@ pub struct Attacher<S> {
     released: Released,
     pending: Pending,
     counters: Counters,
+    pods: Option<Arc<Pods<S>>>,
     lists: parking_lot::Mutex<std::collections::HashMap<NetworkName, Coalesced<Listed>>>,
 }
 
@@ -79,6 +82,7 @@ impl<S: Store> Attacher<S> {
             released: Released::new(REMEMBER_RELEASED),
             pending: Pending::default(),
             counters: Counters::default(),
+            pods: None,
             lists: parking_lot::Mutex::default(),
         }
     }

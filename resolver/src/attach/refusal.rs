@@ -9,11 +9,15 @@ use knap_protocol::{Attempt, BootId, NetworkName, NodeName, ProblemKind};
 use super::gate::Closed;
 use super::wishes::WishError;
 use crate::causes::with_causes;
+use crate::identity::IdentityError;
 use crate::store::StoreError;
 
 /// Why an attachment, or its release, is refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
+    /// The pod is not the node's to attach.
+    #[error(transparent)]
+    Identity(Arc<IdentityError>),
     /// No such Network.
     #[error(
         "Network {0} does not exist: create it, or correct the name in the pod's annotation or the CNI configuration"
@@ -181,8 +185,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// The kind of problem that the caller is told of.
-    pub const fn kind(&self) -> ProblemKind {
+    pub fn kind(&self) -> ProblemKind {
         match self {
+            Self::Identity(error) => error.kind(),
             Self::UnknownNetwork(_) => ProblemKind::UnknownNetwork,
             Self::NotReady { .. } => ProblemKind::NotReady,
             Self::NotPermitted(_) => ProblemKind::NotPermitted,
@@ -217,6 +222,12 @@ impl Refusal {
             Self::Store(error) => matches!(**error, StoreError::Unavailable { .. }),
             _ => false,
         }
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(Arc::new(error))
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) async fn attach<S: Store>(
     let began = Instant::now();
     let answer = service.attacher.attach(&id, asker, &request).await;
     service.answered(Call::Attach, answer.as_ref().err(), began);
+    if let Err(Refusal::Identity(error)) = &answer {
+        service.metrics.requests.denied(error.reason());
+    }
     answer.map(Json).map_err(|refusal| failure(&id, &refusal))
 }
 

@@ -2,5 +2,13 @@
 //! (design: invariant 6).
 
 mod bound_pod;
+mod error;
+mod facts;
+mod pods;
 
 pub use bound_pod::{Binding, BoundPod};
+pub use error::IdentityError;
+pub use pods::Pods;
+
+#[cfg(test)]
+mod tests;

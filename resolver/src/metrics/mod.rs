@@ -16,7 +16,9 @@ pub use requests::{Call, Requests};
 pub use store::{Measured, StoreCalls};
 
 use crate::attach;
+use crate::identity::Pods;
 use crate::nodes;
+use crate::store::Store;
 use crate::view::View;
 
 /// The media type of [`Metrics::text`].
@@ -47,6 +49,13 @@ impl Metrics {
     #[must_use]
     pub fn with_fencing(self, fencing: &nodes::Counters) -> Self {
         fencing.register(&mut self.registry.lock());
+        self
+    }
+
+    /// With how pods of attachments are looked up.
+    #[must_use]
+    pub fn with_pods<S: Store>(self, pods: &Pods<S>) -> Self {
+        pods.register(&mut self.registry.lock());
         self
     }
 

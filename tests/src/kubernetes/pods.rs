@@ -16,6 +16,8 @@ use super::{Objects, Replica};
 
 /// How long an API server may not know yet a namespace that it makes itself.
 const SOON: Duration = Duration::from_secs(5);
+/// How long one that is restarted may be away.
+const AWAY: Duration = Duration::from_secs(20);
 
 /// UIDs of pods that attachments were made for, by kubeconfig and name.
 static MADE: LazyLock<Mutex<HashMap<(PathBuf, String), String>>> = LazyLock::new(Mutex::default);
@@ -92,8 +94,18 @@ where
             Err(kube::Error::Api(status)) if is_early(&status) && begin.elapsed() < SOON => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            Err(error) if is_away(&error) && begin.elapsed() < AWAY => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             answer => return answer,
         }
+    }
+}
+
+fn is_away(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        error => !matches!(error, kube::Error::SerdeError(_)),
     }
 }
 

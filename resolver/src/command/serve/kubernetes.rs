@@ -17,6 +17,7 @@ use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::{AgentAccount, Cluster, connect, kinds, node_tokens, own_networks};
 use crate::http::{Readiness, Service};
+use crate::identity::Pods;
 use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules};
@@ -39,7 +40,9 @@ pub(super) async fn start(
     let cluster = KubernetesStore::new(config)?;
     let calls = StoreCalls::default();
     let store = Measured::new(cluster.clone(), calls.clone());
-    let (view, followers) = View::follow(&store);
+    let (view, mut followers) = View::follow(&store);
+    let (pods, follow) = Pods::follow(&store);
+    followers.spawn(follow);
     let readiness = Arc::new(Readiness::default());
 
     let mut parts = JoinSet::new();
@@ -65,9 +68,12 @@ pub(super) async fn start(
     let agent = agent.unwrap_or_else(|| AgentAccount::default_in(&namespace));
     let authority = ClusterAuthority::new(store.clone(), store.clone(), Arc::clone(&view), keyring, agent);
 
-    let attacher = Attacher::new(store.clone(), Arc::clone(&view));
+    let metrics = |attacher: &Attacher<_>| {
+        Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing).with_pods(&pods)
+    };
+    let attacher = Attacher::new(store.clone(), Arc::clone(&view)).asking(Arc::clone(&pods));
     let service = Arc::new(Service {
-        metrics: Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing),
+        metrics: metrics(&attacher),
         attacher,
         admission: Some(Policy { rules: RULES }),
         store,
