@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use knap_api::{Network, NetworkLease};
 use knap_core::{Attachment, LeaseFacts, Mac, may_attach};
-use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkName};
+use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkName, PodRef};
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -51,9 +51,13 @@ impl<S: Store> Attacher<S> {
         let began = Instant::now();
         let wait = Duration::from_secs(request.deadline_seconds.into()).min(LONGEST_DEADLINE);
         let deadline = began + wait;
-        let answer = timeout_at(deadline, self.answer(id, asker, request, deadline)).await;
+        let mut pod = None;
+        let answer = timeout_at(deadline, self.answer(id, asker, request, deadline, &mut pod)).await;
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Deadline(request.network.clone())));
         log(id, asker, request, &answer, began);
+        if let Err(refusal) = &answer {
+            self.tell(id, asker, request, pod, refusal);
+        }
         fault::point("attach-checked");
         answer
     }
@@ -64,9 +68,11 @@ impl<S: Store> Attacher<S> {
         asker: Asker<'_>,
         request: &AttachRequest,
         deadline: Instant,
+        pod: &mut Option<PodRef>,
     ) -> Result<AttachReply, Refusal> {
         self.refuse_released(request)?;
         let request = &*self.proven(asker, request, deadline).await?;
+        pod.clone_from(&request.pod);
         let network = self.network(&request.network).await?;
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
         self.permit(&prepared, request)?;

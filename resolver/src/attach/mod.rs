@@ -23,6 +23,7 @@ mod refusal;
 mod release;
 mod released;
 mod wishes;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use gate::Closed;
 pub use lease::Asker;
 pub use refusal::Refusal;
 pub use wishes::WishError;
+pub use witness::{FailedAttachment, Witness};
 
 use crate::identity::Pods;
 use crate::store::{ObjectName, Store, StoreError};
@@ -67,6 +69,7 @@ pub struct Attacher<S> {
     pending: Pending,
     counters: Counters,
     pods: Option<Arc<Pods<S>>>,
+    witness: Option<Box<dyn Witness>>,
     lists: parking_lot::Mutex<std::collections::HashMap<NetworkName, Coalesced<Listed>>>,
 }
 
@@ -83,6 +86,7 @@ impl<S: Store> Attacher<S> {
             pending: Pending::default(),
             counters: Counters::default(),
             pods: None,
+            witness: None,
             lists: parking_lot::Mutex::default(),
         }
     }

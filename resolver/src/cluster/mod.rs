@@ -15,6 +15,7 @@ mod surroundings;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use authority::AgentAccount;
+pub(crate) use events::Events;
 pub(crate) use surroundings::Cluster;
 
 use crate::store::ObjectName;

@@ -20,11 +20,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Its tasks run in the given set.
-    pub(crate) fn new(store: &KubernetesStore, view: &Arc<View>, tasks: &mut JoinSet<()>) -> Self {
+    pub(crate) fn new(
+        store: &KubernetesStore,
+        view: &Arc<View>,
+        events: Events,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (definitions, follow) = Definitions::new(store.clone(), Arc::clone(view));
-        let (events, write) = Events::new(store.clone());
         tasks.spawn(follow);
-        tasks.spawn(write);
         Self { definitions, events }
     }
 }

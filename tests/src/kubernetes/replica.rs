@@ -4,6 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use knap_protocol::{AttachReply, StatusView};
 use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::runtime::{Handle, Id};
 use ureq::tls::TlsConfig;
 
 use super::daemon::Daemon;
@@ -29,7 +30,8 @@ pub struct Replica {
     kubeconfig: PathBuf,
     log: PathBuf,
     daemon: Option<Daemon>,
-    objects: OnceCell<Objects>,
+    /// A client does not outlive the runtime that it was made in.
+    objects: Mutex<Option<(Id, Objects)>>,
 }
 
 /// What a replica answered.
@@ -78,7 +80,7 @@ impl KubernetesApi {
             kubeconfig,
             log,
             daemon: None,
-            objects: OnceCell::new(),
+            objects: Mutex::new(None),
         }
     }
 
@@ -129,9 +131,15 @@ impl Replica {
     }
 
     /// Objects of its API.
-    pub(super) async fn objects(&self) -> &Objects {
-        let objects = async || Objects { client: trust::client(&self.kubeconfig).await };
-        self.objects.get_or_init(objects).await
+    pub(super) async fn objects(&self) -> Objects {
+        let here = Handle::current().id();
+        let known = self.objects.lock().expect("no panic under the lock").clone();
+        if let Some((_, objects)) = known.filter(|(runtime, _)| *runtime == here) {
+            return objects;
+        }
+        let objects = Objects { client: trust::client(&self.kubeconfig).await };
+        *self.objects.lock().expect("no panic under the lock") = Some((here, objects.clone()));
+        objects
     }
 
     /// The answer to a request: of a node, with its token, where the path is a node's; of [`ADMIN`] otherwise. None where

@@ -15,7 +15,7 @@ use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::authority::ClusterAuthority;
 use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
-use crate::cluster::{AgentAccount, Cluster, connect, kinds, node_tokens, own_networks};
+use crate::cluster::{AgentAccount, Cluster, Events, connect, kinds, node_tokens, own_networks};
 use crate::http::{Readiness, Service};
 use crate::identity::Pods;
 use crate::metrics::{Measured, Metrics, StoreCalls};
@@ -53,7 +53,10 @@ pub(super) async fn start(
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let fencing = nodes::Counters::default();
     let rules = nodes::Rules { gone_node_after: kubernetes.gone_node_after, ..nodes::Rules::default() };
-    let controllers = controllers(cluster, store.clone(), Arc::clone(&view), rules, fencing.clone());
+    let (events, write) = Events::new(cluster.clone());
+    parts.spawn(write);
+    let controllers =
+        controllers(cluster, events.clone(), store.clone(), Arc::clone(&view), rules, fencing.clone());
     parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
 
     let unprepared = |error| ServeError::Certificate(Box::new(error));
@@ -71,7 +74,7 @@ pub(super) async fn start(
     let metrics = |attacher: &Attacher<_>| {
         Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing).with_pods(&pods)
     };
-    let attacher = Attacher::new(store.clone(), Arc::clone(&view)).asking(Arc::clone(&pods));
+    let attacher = Attacher::new(store.clone(), Arc::clone(&view)).asking(Arc::clone(&pods)).telling(events);
     let service = Arc::new(Service {
         metrics: metrics(&attacher),
         attacher,
@@ -99,6 +102,7 @@ fn tls_names(args: &ServeArgs, kubernetes: &KubernetesArgs) -> BTreeSet<String> 
 /// What one of all replicas does.
 fn controllers<S: Store>(
     cluster: KubernetesStore,
+    events: Events,
     store: S,
     view: Arc<View>,
     of_nodes: nodes::Rules,
@@ -106,7 +110,7 @@ fn controllers<S: Store>(
 ) -> impl Fn() -> JoinSet<()> {
     move || {
         let mut controllers = JoinSet::new();
-        let around = Cluster::new(&cluster, &view, &mut controllers);
+        let around = Cluster::new(&cluster, &view, events.clone(), &mut controllers);
         let provisioner = Provisioner::among(around, store.clone(), Arc::clone(&view), RULES);
         controllers.spawn(provisioner.run(oneshot::channel().0));
         let nodes = Nodes::new(store.clone(), Arc::clone(&view), of_nodes, fencing.clone());
