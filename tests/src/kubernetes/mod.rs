@@ -18,7 +18,7 @@ pub mod trust;
 
 use std::future::Future;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -165,6 +165,25 @@ impl KubernetesApi {
         self.wait_ready().await;
     }
 
+    /// A copy of all that etcd holds now. It is away for a moment.
+    pub async fn backup(&mut self) -> TempDir {
+        self.etcd.kill();
+        let copy = fresh_folder();
+        copy_folder(&self.etcd.data(), copy.path());
+        self.restart_etcd().await;
+        copy
+    }
+
+    /// Sets etcd back to a copy, with the API server down meanwhile, as the manual has it.
+    pub async fn restore(&mut self, copy: &TempDir) {
+        self.server.kill();
+        self.etcd.kill();
+        std::fs::remove_dir_all(self.etcd.data()).expect("etcd's data to remove");
+        copy_folder(copy.path(), &self.etcd.data());
+        self.etcd.restart();
+        self.restart_server().await;
+    }
+
     /// Makes etcd forget all but the last state of everything.
     pub fn compact(&self) {
         self.etcd.compact();
@@ -191,6 +210,19 @@ impl KubernetesApi {
         let client = self.client().await;
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
         within(client.request_text(request)).await.is_some_and(|answer| answer.is_ok())
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder for the copy");
+    for entry in std::fs::read_dir(from).expect("a folder to copy") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).expect("a copy");
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Namespace;
-use knap_api::{Network, NetworkClass, NetworkLease, Reservation};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use knap_api::{Network, NetworkClass, NetworkLease, NodeInventory, Reservation};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -114,6 +114,31 @@ impl Objects {
             self.get_network(network).await.is_none().then_some(())
         })
         .await;
+    }
+
+    /// Makes a Node.
+    pub async fn node(&self, name: &str, labels: Value) {
+        let node = json!({ "metadata": { "name": name, "labels": labels } });
+        let api = Api::<Node>::all(self.client.clone());
+        api.create(&PostParams::default(), &from(node)).await.expect("a new Node");
+    }
+
+    /// Sets a Node's taints to these, and no others.
+    pub async fn taint_node(&self, name: &str, taints: Value) {
+        let patch = Patch::Merge(json!({ "spec": { "taints": taints } }));
+        let api = Api::<Node>::all(self.client.clone());
+        api.patch(name, &PatchParams::default(), &patch).await.expect("a Node to taint");
+    }
+
+    /// What is recorded of a node.
+    pub async fn inventory(&self, node: &str) -> Option<NodeInventory> {
+        Api::all(self.client.clone()).get_opt(node).await.expect("an answer")
+    }
+
+    /// Waits until this many leases are left.
+    pub async fn until_leases(&self, count: usize) {
+        let counted = async || (self.leases().await.len() == count).then_some(());
+        self.eventually(&format!("{count} leases are left"), counted).await;
     }
 
     /// All leases.

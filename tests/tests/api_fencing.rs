@@ -1,0 +1,288 @@
+//! Nodes that reboot, die, are cut off, come back: what they held, on a real API server.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Node;
+use knap_api::{FenceReason, NetworkLease};
+use knap_tests::{Answer, Call, Host, KubernetesApi, Objects, Replica, Sandbox, thin_config};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams};
+use serde_json::{Value, json};
+
+/// The boot of a [`Host`] that was not rebooted.
+const BOOT: &str = "7a1c6f0e-0000-4000-8000-000000000001";
+
+async fn start_with(arguments: &[&str]) -> (KubernetesApi, Replica, Objects) {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    let mut replica = api.replica(arguments);
+    replica.start();
+    replica.wait_ready().await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    let plugins = json!([{"type": "first", "ipam": {"type": "knap"}}]);
+    let class = json!({
+        "provider": "cni", "parameters": {"plugins": plugins},
+        "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
+    });
+    objects.class("recorded", class).await;
+    objects.network("shop/blue", json!({"class": "recorded"})).await;
+    objects.ready("shop/blue").await;
+    (api, replica, objects)
+}
+
+async fn start() -> (KubernetesApi, Replica, Objects) {
+    start_with(&[]).await
+}
+
+fn of_boot(boot: &str) -> Value {
+    json!({"bootID": boot})
+}
+
+fn taint() -> Value {
+    json!([{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}])
+}
+
+/// Containers that hold leases, sorted.
+async fn holders(objects: &Objects) -> Vec<String> {
+    let leases = objects.leases().await.into_iter();
+    let mut holders: Vec<String> =
+        leases.flat_map(|lease| lease.spec.holders).map(|holder| holder.container_id).collect();
+    holders.sort();
+    holders
+}
+
+async fn assert_fenced(objects: &Objects, node: &str, reason: FenceReason) {
+    let inventory = objects.inventory(node).await.expect("an inventory");
+    assert!(inventory.spec.fences.iter().any(|fence| fence.reason == reason), "{inventory:?}");
+}
+
+async fn refused(replica: &Replica, node: &str, container: &str, request: Value, words: &[&str]) {
+    let reply = replica.attach(node, container, request).await.expect("an answer");
+    assert_eq!(reply.status, 409, "{reply:?}");
+    for word in words {
+        assert!(reply.body.contains(word), "no {word}: {reply:?}");
+    }
+}
+
+/// The node's whole ledger: nothing.
+async fn reconcile_empty(replica: &Replica, node: &str) {
+    let path = format!("/v1/nodes/{node}/attachments:reconcile");
+    let body = json!({"bootID": "boot-1", "entries": []});
+    let reply = replica.ask("POST", &path, Some(body)).await.expect("an answer");
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_reboot_frees_what_the_old_boot_held() {
+    let (api, replica, objects) = start().await;
+    let old = replica.attached("n1", "c1", json!({})).await;
+    replica.attached("n1", "c2", json!({})).await;
+    replica.attached("n2", "c3", json!({})).await;
+    assert_eq!(objects.inventory("n1").await.unwrap().metadata.generation, Some(1), "written once");
+    replica.attached("n1", "c4", of_boot("boot-2")).await;
+    objects.until_leases(2).await;
+    assert_eq!(holders(&objects).await, ["c3", "c4"]);
+    refused(&replica, "n1", "c5", json!({}), &["boot-1", "boot-2", "n1"]).await;
+    assert_eq!(holders(&objects).await, ["c3", "c4"], "nothing is left of it");
+    assert_eq!(replica.release("n1", "c1", &old.leases).await.unwrap().status, 204);
+
+    let inventory = json!({
+        "bootID": "boot-2", "agentVersion": "1.2.3", "underlayAddress": "192.0.2.1", "delegates": [{"type": "first"}],
+        "interfaces": [{"name": "ens1f0", "mtu": 9000, "up": true}],
+        "problems": [{"reason": "ForeignPlugin", "message": "another program is installed as knap: remove it"}]
+    });
+    let put = replica.ask("PUT", "/v1/nodes/n1/inventory", Some(inventory.clone())).await.unwrap();
+    assert_eq!(put.status, 204, "{put:?}");
+    let version = objects.inventory("n1").await.unwrap().resource_version();
+    let put = replica.ask("PUT", "/v1/nodes/n1/inventory", Some(inventory)).await.unwrap();
+    assert_eq!(put.status, 204, "{put:?}");
+    assert_eq!(objects.inventory("n1").await.unwrap().resource_version(), version, "nothing new");
+    let printed = api.kubectl_ok("get nwi", "");
+    let rows: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "READY", "REASON", "FENCED", "AGENT", "AGE"], "{printed}");
+    assert_eq!(rows[1][..3], ["n1", "False", "ForeignPlugin"], "{printed}");
+}
+
+#[tokio::test]
+async fn a_node_out_of_service_is_fenced_until_it_is_back() {
+    let (_api, replica, objects) = start().await;
+    objects.node("n1", json!({})).await;
+    replica.attached("n1", "c1", json!({})).await;
+    replica.attached("n2", "c2", json!({})).await;
+    objects.taint_node("n1", taint()).await;
+    objects.until_leases(1).await;
+    assert_eq!(holders(&objects).await, ["c2"]);
+    assert_fenced(&objects, "n1", FenceReason::OutOfService).await;
+    refused(&replica, "n1", "c3", json!({}), &["n1", "out-of-service"]).await;
+    reconcile_empty(&replica, "n1").await;
+    assert_fenced(&objects, "n1", FenceReason::OutOfService).await;
+    objects.taint_node("n1", json!([])).await;
+    reconcile_empty(&replica, "n1").await;
+    assert!(objects.inventory("n1").await.unwrap().spec.fences.is_empty());
+    replica.attached("n1", "c3", json!({})).await;
+}
+
+#[tokio::test]
+async fn an_administrator_quarantines_a_node_with_kubectl() {
+    let (api, first, objects) = start().await;
+    let second = api.start_replica().await;
+    first.attached("n1", "c1", json!({})).await;
+    api.kubectl_ok("annotate nwi n1 knap.github.com/quarantine=smoke", "");
+    objects.until_leases(0).await;
+    assert!(api.kubectl_ok("get nwi n1", "").contains("Quarantined"));
+    for replica in [&first, &second] {
+        refused(replica, "n1", "c2", json!({}), &["Quarantined", "knap.github.com/quarantine"]).await;
+    }
+    api.kubectl_ok("annotate nwi n1 knap.github.com/quarantine-", "");
+    reconcile_empty(&second, "n1").await;
+    for (replica, container) in [(&first, "c2"), (&second, "c3")] {
+        replica.attached("n1", container, json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_stays_deleted_is_fenced_where_that_is_wanted() {
+    let (_api, replica, objects) = start_with(&["--gone-node-after=2s"]).await;
+    for node in ["n1", "n2"] {
+        objects.node(node, json!({})).await;
+    }
+    replica.attached("n1", "c1", json!({})).await;
+    replica.attached("n2", "c2", json!({})).await;
+    let nodes = Api::<Node>::all(objects.client.clone());
+    nodes.delete("n1", &DeleteParams::default()).await.unwrap();
+    objects.until_leases(1).await;
+    assert_eq!(holders(&objects).await, ["c2"]);
+    assert_fenced(&objects, "n1", FenceReason::NodeGone).await;
+    refused(&replica, "n1", "c3", json!({}), &["n1", "Node is gone"]).await;
+    objects.node("n1", json!({})).await;
+    reconcile_empty(&replica, "n1").await;
+    replica.attached("n1", "c3", json!({})).await;
+}
+
+#[tokio::test]
+async fn what_a_leader_does_not_live_to_free_its_successor_does() {
+    let (api, mut replica, objects) = start().await;
+    for container in ["c1", "c2", "c3"] {
+        replica.attached("n1", container, json!({})).await;
+    }
+    replica.stop().await;
+    let mut dying = api.replica(&[]).with("KNAP_FAULT_POINT", "node-fenced");
+    dying.start();
+    dying.wait_ready().await;
+    api.kubectl_ok("annotate nwi n1 knap.github.com/quarantine=smoke", "");
+    assert!(!dying.wait_end().await.success());
+    assert_fenced(&objects, "n1", FenceReason::Quarantined).await;
+    assert_eq!(objects.leases().await.len(), 3, "it had freed nothing");
+    replica.start();
+    replica.wait_ready().await;
+    objects.until_leases(0).await;
+}
+
+/// A machine whose plugin asks this replica.
+async fn host(replica: &Replica) -> Host {
+    let host = Host::in_cluster(&replica.access().await);
+    host.delegates.install("first");
+    host
+}
+
+fn added(host: &Host, container: &str) -> (Sandbox, String) {
+    let pod = host.pod(container);
+    let address =
+        Call::add(container, &pod, &thin_config("shop/blue", "1.0.0")).run(host).addresses().remove(0);
+    (pod, address.split('/').next().unwrap().to_owned())
+}
+
+fn reaped(host: &Host) -> Answer {
+    let answer = host.reap();
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+    answer
+}
+
+/// The lease of a container.
+async fn lease_of(objects: &Objects, container: &str) -> Option<NetworkLease> {
+    let held =
+        |lease: &NetworkLease| lease.spec.holders.iter().any(|holder| holder.container_id == container);
+    objects.leases().await.into_iter().find(held)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_is_found_within_a_minute_and_freed_only_when_confirmed() {
+    let (_api, replica, objects) = start().await;
+    let host = host(&replica).await;
+    let (killed, _) = added(&host, "c1");
+    let (_lives, _) = added(&host, "c2");
+    // A lease of a sandbox of which this node knows nothing: its ADD was never written down, or its ledger lost.
+    replica.attached("n1", "ghost", of_boot(BOOT)).await;
+    assert_eq!(objects.leases().await.len(), 3);
+    let begin = Instant::now();
+    // The runtime was killed with the pod: nobody calls DEL.
+    killed.remove();
+    let answer = reaped(&host);
+    assert!(begin.elapsed() < Duration::from_secs(60));
+    assert!(answer.stdout.contains("\"suspectsReleased\":1"), "{answer:?}");
+    assert_eq!(holders(&objects).await, ["c2"], "what lives keeps its lease");
+    reaped(&host);
+    assert_eq!(holders(&objects).await, ["c2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_deleted_by_hand_comes_back_to_who_runs_with_it() {
+    let (_api, replica, objects) = start().await;
+    let host = host(&replica).await;
+    let (pod, address) = added(&host, "c1");
+    let before = lease_of(&objects, "c1").await.unwrap();
+    let leases = Api::<NetworkLease>::all(objects.client.clone());
+    leases.delete(&before.name_any(), &DeleteParams::default()).await.unwrap();
+    let asserted = async || {
+        reaped(&host);
+        lease_of(&objects, "c1").await
+    };
+    let after = objects.eventually("it is asserted again", asserted).await;
+    assert_eq!((after.name_any(), &after.spec), (before.name_any(), &before.spec));
+    assert!(after.spec.addresses[0].starts_with(&address));
+    Call::del("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host).quiet();
+    assert!(objects.leases().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_of_etcd_what_runs_is_asserted_and_a_conflict_reported() {
+    let (mut api, mut replica, objects) = start().await;
+    let host = host(&replica).await;
+    let (_before, _) = added(&host, "c0");
+    let copy = api.backup().await;
+    replica.wait_ready().await;
+    let (_one, _) = added(&host, "c1");
+    let (two, address) = added(&host, "c2");
+    let of_c1 = lease_of(&objects, "c1").await.unwrap();
+    // As Kubernetes' manual has it, what caches the API is started anew.
+    replica.stop().await;
+    api.restore(&copy).await;
+    replica.start();
+    replica.wait_ready().await;
+    assert_eq!(holders(&objects).await, ["c0"], "an older state");
+    // Before the node can say what it runs, somebody else gets one of its addresses.
+    replica.attached("n2", "c9", json!({"runtimeConfig": {"ips": [address]}})).await;
+
+    let answer = host.reap();
+    assert_ne!(answer.status, Some(0), "{answer:?}");
+    for word in ["c2/net1", "taken", "node n2", address.as_str(), "\"reasserted\":1"] {
+        assert!(answer.stdout.contains(word), "no {word}: {answer:?}");
+    }
+    assert_eq!(holders(&objects).await, ["c0", "c1", "c9"]);
+    let asserted = lease_of(&objects, "c1").await.unwrap();
+    assert_eq!((asserted.name_any(), asserted.spec), (of_c1.name_any(), of_c1.spec));
+    assert_eq!(host.ledger.state("c2", "net1").as_deref(), Some("attached"), "it runs on");
+    // Its pod is ended: what the other got is not touched.
+    Call::del("c2", &two, &thin_config("shop/blue", "1.0.0")).run(&host).quiet();
+    reaped(&host);
+    assert_eq!(holders(&objects).await, ["c0", "c1", "c9"]);
+}
