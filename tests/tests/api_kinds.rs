@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use knap_api::{Network, NetworkClass};
+use knap_api::{Network, NetworkClass, NodeInventory};
 use knap_tests::{KubernetesApi, Objects};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::ApiResource;
@@ -159,4 +159,48 @@ async fn classes() {
     )
     .await;
     assert!(said.as_ref().is_some_and(|said| said.contains("metadata.name")), "{said:?}");
+}
+
+#[tokio::test]
+async fn inventories() {
+    let (_api, objects) = start().await;
+    let kind = ApiResource::erase::<NodeInventory>(&());
+    let full = json!({
+        "bootID": "7a1c6f0e-0000-4000-8000-000000000002", "supersededBootIDs": ["7a1c6f0e-0000-4000-8000-000000000001"],
+        "fences": [{"bootID": "b", "reason": "OutOfService", "since": "2026-01-01T00:00:00Z"}],
+        "agentVersion": "0.1.0", "pluginVersion": "0.1.0", "underlayAddress": "fd00::1",
+        "interfaces": [{
+            "name": "ens1f0.100", "driver": "ixgbe", "mac": "02:00:00:00:00:01", "speedMbps": 10000, "mtu": 9000, "up": true,
+            "pciAddress": "0000:3b:00.0", "sriov": {"totalVfs": 64, "vfs": 8}
+        }],
+        "delegates": [{"type": "bridge", "cniVersions": ["0.4.0", "1.0.0"]}, {"type": "silent"}]
+    });
+    let named = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+    assert_eq!(refusal(&objects, &kind, named("n1.example", full)).await, None);
+    assert_eq!(refusal(&objects, &kind, named("n1", json!({"bootID": "b"}))).await, None);
+    let with = |more: Value| {
+        let mut spec = json!({"bootID": "b"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let refused = [
+        (json!({}), "spec.bootID"),
+        (json!({"bootID": ""}), "spec.bootID"),
+        (json!({"bootID": "two words"}), "spec.bootID"),
+        (with(json!({"supersededBootIDs": ["a b"]})), "supersededBootIDs"),
+        (with(json!({"supersededBootIDs": vec!["a"; 65]})), "supersededBootIDs"),
+        (with(json!({"fences": [{"bootID": "b", "reason": "Bored", "since": "now"}]})), "reason"),
+        (with(json!({"fences": [{"bootID": "b", "reason": "Rebooted"}]})), "since"),
+        (with(json!({"underlayAddress": "gateway"})), "underlayAddress"),
+        (with(json!({"interfaces": [{"name": "a/b", "mtu": 1500, "up": true}]})), "name"),
+        (with(json!({"interfaces": [{"name": "much-too-long-a-name", "mtu": 1500, "up": true}]})), "name"),
+        (with(json!({"interfaces": [{"name": "eth0", "mtu": -1, "up": true}]})), "mtu"),
+        (with(json!({"interfaces": [{"name": "eth0", "mtu": 1500, "up": true, "mac": "none"}]})), "mac"),
+        (with(json!({"delegates": [{"cniVersions": []}]})), "type"),
+        (with(json!({"delegates": [{"type": "/bin/sh"}]})), "type"),
+    ];
+    for (spec, word) in refused {
+        let said = refusal(&objects, &kind, named("n1", spec.clone())).await;
+        assert!(said.as_ref().is_some_and(|said| said.contains(word)), "{spec}: {said:?}");
+    }
 }

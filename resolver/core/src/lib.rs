@@ -4,6 +4,7 @@ mod carve;
 mod class;
 mod cluster_networks;
 mod decide;
+mod eligibility;
 mod features;
 mod fence;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use carve::{GatewayPolicy, Pool, PoolError, carve};
 pub use class::{Access, AddressScope, Class, Segments, Uplink, built_in_class};
 pub use cluster_networks::{ClusterConflict, ClusterNetwork, ClusterNetworks};
 pub use decide::{DecideError, Decision, decide};
+pub use eligibility::{Equipment, Found, NodeNeeds, Unfit, check_node};
 pub use features::{DEFAULT_MTU, Features, MissingFeature, MissingFeatures};
 pub use fence::{Boots, Causes, Fence, FenceReason, Standing};
 pub use free_slots::FreeSlots;

@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 pub(crate) mod connect;
 mod events;
 pub(crate) mod kinds;
+mod labels;
 pub(crate) mod leader;
 pub(crate) mod nad;
 pub(crate) mod node_tokens;
@@ -16,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use authority::AgentAccount;
 pub(crate) use events::Events;
+pub(crate) use labels::NodeLabels;
 pub(crate) use surroundings::Cluster;
 
 use crate::store::ObjectName;

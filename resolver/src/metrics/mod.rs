@@ -1,7 +1,7 @@
 //! Metrics in the OpenMetrics text format: what Prometheus reads from `/metrics`, and what docs/metrics.md lists.
 
-mod fenced;
 mod networks;
+mod nodes;
 mod requests;
 mod store;
 
@@ -17,7 +17,6 @@ pub use store::{Measured, StoreCalls};
 
 use crate::attach;
 use crate::identity::Pods;
-use crate::nodes;
 use crate::store::Store;
 use crate::view::View;
 
@@ -41,13 +40,13 @@ impl Metrics {
         calls.register(&mut registry);
         attachments.register(&mut registry);
         registry.register_collector(Box::new(networks::Networks::new(Arc::clone(view))));
-        registry.register_collector(Box::new(fenced::Fenced::new(Arc::clone(view))));
+        registry.register_collector(Box::new(nodes::Nodes::new(Arc::clone(view))));
         Self { registry: Mutex::new(registry), requests }
     }
 
     /// With what happens to the leases of dead boots, where this process looks after nodes.
     #[must_use]
-    pub fn with_fencing(self, fencing: &nodes::Counters) -> Self {
+    pub fn with_fencing(self, fencing: &crate::nodes::Counters) -> Self {
         fencing.register(&mut self.registry.lock());
         self
     }

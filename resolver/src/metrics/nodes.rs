@@ -1,4 +1,4 @@
-//! What the view knows of nodes and their fences, read at each scrape.
+//! What the view knows of nodes: their fences, and which classes they serve; read at each scrape.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,13 +11,19 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::nodes::boots_of;
+use crate::nodes::{Eligibility, boots_of};
+use crate::translate;
 use crate::view::View;
 
 /// Reads the view.
 #[derive(Debug)]
-pub(super) struct Fenced {
+pub(super) struct Nodes {
     view: Arc<View>,
+}
+
+#[derive(Debug, EncodeLabelSet)]
+struct ClassLabels {
+    class: String,
 }
 
 #[derive(Debug, EncodeLabelSet)]
@@ -26,13 +32,13 @@ struct FenceLabels {
     reason: &'static str,
 }
 
-impl Fenced {
+impl Nodes {
     pub(super) const fn new(view: Arc<View>) -> Self {
         Self { view }
     }
 }
 
-impl Collector for Fenced {
+impl Collector for Nodes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let inventories = self.view.inventories.all();
         let troubled = inventories.iter().filter(|inventory| {
@@ -58,6 +64,16 @@ impl Collector for Fenced {
                 let labels = FenceLabels { node: inventory.name_any(), reason };
                 ConstGauge::new(1_i64).encode(fences.encode_family(&labels)?)?;
             }
+        }
+        let help = "Nodes that can serve Networks of a class";
+        let mut eligible =
+            encoder.encode_descriptor("class_nodes_eligible", help, None, MetricType::Gauge)?;
+        let mut eligibility = Eligibility::default();
+        for class in self.view.classes.all() {
+            let Ok(class) = translate::class(&class) else { continue };
+            let count = eligibility.count(&self.view, &class, false).eligible;
+            let labels = ClassLabels { class: class.name };
+            ConstGauge::new(i64::from(count)).encode(eligible.encode_family(&labels)?)?;
         }
         Ok(())
     }

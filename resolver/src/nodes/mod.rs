@@ -2,6 +2,7 @@
 
 mod controller;
 mod counters;
+mod eligible;
 mod fences;
 mod free;
 mod inventory;
@@ -9,6 +10,7 @@ mod record;
 
 pub use controller::{Nodes, Rules};
 pub use counters::Counters;
+pub(crate) use eligible::{Eligibility, equipment_at};
 pub(crate) use fences::lift;
 pub use inventory::{InventoryError, put_inventory};
 pub(crate) use record::boots_of;

@@ -9,7 +9,7 @@ use knap_protocol::{AttachRequest, LedgerEntry, LedgerState, ReconcileReply, Rec
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::Rules;
+use super::{Rules, put_inventory};
 use crate::attach::{Asker, Refusal};
 use crate::decision::DecisionId;
 use crate::store::{ObjectName, Preconditions, Store};
@@ -305,4 +305,39 @@ async fn the_record_of_a_node_goes_when_nothing_needs_it() {
     world.inventory().await;
     world.release("c1", "try-c1", &reply.leases).await;
     eventually("its record is removed", || view.inventories.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_network_says_how_many_nodes_serve_it() {
+    let world = World::new().await;
+    for (node, interface) in [("n1", "up0"), ("n2", "eth0"), ("n3", "")] {
+        let object: Node = serde_json::from_value(json!({"metadata": {"name": node}})).unwrap();
+        world.store.create(&object).await.unwrap();
+        let found = json!({
+            "bootID": "boot-1", "agentVersion": "1", "delegates": [{"type": "macvlan"}],
+            "interfaces": [{"name": interface, "mtu": 1500, "up": true}]
+        });
+        if let Ok(found) = serde_json::from_value(found) {
+            put_inventory(&world.store, &world.replica.view, &node.parse().unwrap(), &found).await.unwrap();
+        }
+    }
+    let view = &world.replica.view;
+    eventually("all are known", || view.nodes.len() == 3 && view.inventories.len() == 2).await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}],
+        "subnets": [{"cidr": "10.9.0.0/16", "prefixLength": 24}]
+    });
+    world.class("fab", class).await;
+    let counted = |network: knap_api::Network| {
+        let nodes = network.status.unwrap().nodes.unwrap();
+        (nodes.eligible, nodes.total)
+    };
+    assert_eq!(counted(world.ready_network("shop/blue", json!({"class": "fab"})).await), (1, 3));
+    let dhcp = json!({"class": "fab", "ipam": "DHCP"});
+    assert_eq!(counted(world.ready_network("shop/dhcp", dhcp).await), (0, 3), "no dhcp plugin anywhere");
+    world.attach("c1", json!({})).await.unwrap();
+    world.quarantine(Some("smoke")).await;
+    world.known(|inventory| is_fenced(inventory, FenceReason::Quarantined)).await;
+    let again = world.ready_network("shop/red", json!({"class": "fab"})).await;
+    assert_eq!(counted(again), (0, 3), "nothing is attached to a fenced node");
 }

@@ -98,14 +98,18 @@ fn check_same(
 }
 
 /// A class that there is, or one of the built-in ones.
-fn class_by_name(name: &str, fetched: &Fetched) -> Option<Class> {
+pub(super) fn class_by_name(name: &str, fetched: &Fetched) -> Option<Class> {
     fetched.classes.get(name).cloned().or_else(|| built_in_by_name(name))
 }
 
 /// A built-in class, by the name that a status records.
 pub(crate) fn built_in_by_name(name: &str) -> Option<Class> {
-    let mut built_in = knap_core::provider::names().into_iter().filter_map(built_in_class);
-    built_in.find(|class| class.name == name)
+    built_in_classes().find(|class| class.name == name)
+}
+
+/// All classes that are there without anybody having made them.
+pub(crate) fn built_in_classes() -> impl Iterator<Item = Class> {
+    knap_core::provider::names().into_iter().filter_map(built_in_class)
 }
 
 /// Alone in question, the class serves also a Network that names none.

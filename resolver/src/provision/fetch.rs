@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use knap_api::{Network, NetworkClass};
+use knap_api::{EligibleNodes, Ipam, Network, NetworkClass};
 use knap_core::{Class, ClusterNetworks, FabricConflict, Seniority, fabric_conflicts};
 use kube::ResourceExt;
 
-use super::choose::seniority_of;
+use super::choose::{class_by_name, seniority_of};
 use super::reserved::Reserved;
+use crate::nodes::Eligibility;
 use crate::translate::{self, TranslateError};
 use crate::view::View;
 
@@ -24,6 +25,8 @@ pub(super) struct Fetched {
     pub(super) cluster_networks: Arc<ClusterNetworks>,
     /// Everything reserved, kept up as the pass goes on.
     pub(super) reserved: Reserved,
+    /// Which nodes serve which class.
+    eligibility: Eligibility,
     /// By namespace and UID: the Networks that a class serves, for quotas.
     served: HashMap<String, HashMap<String, (Seniority, String)>>,
 }
@@ -57,12 +60,19 @@ impl Fetched {
             fabric_conflicts,
             cluster_networks: view.cluster_networks(),
             reserved: Reserved::new(view.reservations.all()),
+            eligibility: Eligibility::default(),
             served: HashMap::new(),
         };
         for network in view.networks.all() {
             fetched.note_class(&network);
         }
         fetched
+    }
+
+    /// How many nodes serve a Network of this class; none where there is no such class.
+    pub(super) fn nodes(&mut self, view: &View, network: &Network, class: &str) -> Option<EligibleNodes> {
+        let class = class_by_name(class, self)?;
+        Some(self.eligibility.count(view, &class, network.spec.ipam == Ipam::Dhcp))
     }
 
     /// Notes which class serves a Network, as its status says.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub(crate) use choose::built_in_by_name;
+pub(crate) use choose::{built_in_by_name, built_in_classes};
 pub(crate) use class::check_class;
 pub(crate) use granted::{Granted, display_name, subnets_in_use};
 pub use news::News;
@@ -122,7 +122,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             return failed;
         }
         let mut fetched = Fetched::new(&self.view);
-        for name in work.networks(&self.view) {
+        for name in work.networks(&self.view, &mut fetched) {
             if let Err(error) = self.network(&name, &mut fetched, work.counts_wanted()).await {
                 tracing::warn!(network = %name, %error, "can't provision now; trying again");
                 failed.add(Change::Network(name));

@@ -117,7 +117,10 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         let uid = network.uid().unwrap_or_default();
         let name = NetworkName::new(&network.namespace().unwrap_or_default(), &network.name_any()).ok();
         let slots = name.map(|name| self.view.leases.slots_of(&name, &uid)).unwrap_or_default();
-        let status = status_of(network, outcome, &slots, Timestamp::now());
+        let mut status = status_of(network, outcome, &slots, Timestamp::now());
+        if let Ok(provisioned) = outcome {
+            status.nodes = fetched.nodes(&self.view, network, &provisioned.plan.class);
+        }
         let before = network.status.clone().unwrap_or_default();
         let same = if counts { status == before } else { without_counts(&status) == without_counts(&before) };
         if same {

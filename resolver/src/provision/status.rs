@@ -50,10 +50,11 @@ pub(super) fn status_of(
     status
 }
 
-/// The same, but for how many attachments there are: not worth a write for every one of them.
+/// The same, but for how many attachments and nodes there are: not worth a write for every one of them.
 pub(super) fn without_counts(status: &NetworkStatus) -> NetworkStatus {
     let mut status = status.clone();
     status.attachments = 0;
+    status.nodes = None;
     if let Some(summary) = &mut status.summary {
         summary.used.clear();
     }

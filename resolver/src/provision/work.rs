@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use knap_api::Network;
+
 use super::choose::seniority_of;
+use super::fetch::Fetched;
 use super::status::is_ready;
 use crate::store::ObjectName;
 use crate::view::{Change, View};
@@ -71,14 +74,14 @@ impl Work {
     }
 
     /// The Networks to look at, the oldest first: who came first is served first.
-    pub(super) fn networks(&self, view: &View) -> Vec<ObjectName> {
+    pub(super) fn networks(&self, view: &View, fetched: &mut Fetched) -> Vec<ObjectName> {
         let mut networks: Vec<_> = if self.all || self.waiting || self.counts {
             let mut all = view.networks.all();
             all.retain(|network| {
                 self.all
                     || (self.waiting && !is_ready(network))
                     || self.networks.contains(&ObjectName::of(&**network))
-                    || (self.counts && counts_differ(network, view))
+                    || (self.counts && counts_differ(network, view, fetched))
             });
             all
         } else {
@@ -89,8 +92,13 @@ impl Work {
     }
 }
 
-fn counts_differ(network: &knap_api::Network, view: &View) -> bool {
-    let counted = network.status.as_ref().map_or(0, |status| status.attachments);
+fn counts_differ(network: &Network, view: &View, fetched: &mut Fetched) -> bool {
+    let Some(status) = &network.status else { return false };
     let uid = network.metadata.uid.as_deref().unwrap_or_default();
-    counted != u64::from(view.leases.count_of_uid(uid))
+    if status.attachments != u64::from(view.leases.count_of_uid(uid)) {
+        return true;
+    }
+    let class = status.class.as_deref().filter(|_| is_ready(network));
+    let nodes = class.and_then(|class| fetched.nodes(view, network, class));
+    nodes.is_some() && nodes != status.nodes
 }

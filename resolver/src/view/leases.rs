@@ -287,9 +287,11 @@ impl LeaseIndex {
     pub(super) fn complete(&self) {
         let Some(mut fresh) = self.gathered.lock().take() else { return };
         let mut index = self.index.lock();
-        for (id, slots) in &index.networks {
-            if let (Some(usable), Some(name)) = (slots.offered(), index.names.text(*id)) {
-                fresh.offer_by_name(name, usable);
+        let before = std::mem::take(&mut *index);
+        for (id, slots) in before.networks {
+            if let Some(name) = before.names.text(id).filter(|_| slots.offered().is_some()) {
+                let id = fresh.names.id(name);
+                fresh.networks.entry(id).or_default().adopt(slots);
             }
         }
         *index = fresh;
@@ -354,11 +356,7 @@ impl Index {
     }
 
     fn offer(&mut self, network: &NetworkName, usable: &SlotRanges) {
-        self.offer_by_name(&network.to_string(), usable);
-    }
-
-    fn offer_by_name(&mut self, name: &str, usable: &SlotRanges) {
-        let id = self.names.id(name);
+        let id = self.names.id(&network.to_string());
         self.networks.entry(id).or_default().offer(usable);
     }
 

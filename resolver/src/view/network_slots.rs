@@ -1,6 +1,6 @@
 //! Which slots of one Network are taken, by whom, and which may be proposed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 
 use knap_api::NetworkLease;
@@ -67,11 +67,16 @@ impl Record {
     }
 }
 
+/// Slots freed lately that are remembered where nothing is offered.
+const REMEMBERED: usize = 64;
+
 /// The slots of one Network.
 #[derive(Debug, Default)]
 pub(super) struct NetworkSlots {
     leases: HashMap<Slot, Record>,
     offer: Option<Offer>,
+    /// Freed lately, while nothing was offered here: another replica serves the Network.
+    freed: VecDeque<Slot>,
 }
 
 #[derive(Debug)]
@@ -90,8 +95,14 @@ impl NetworkSlots {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Record> {
         let record = self.leases.remove(&slot)?;
-        if let Some(offer) = &mut self.offer {
-            offer.free.release(slot);
+        match &mut self.offer {
+            Some(offer) => drop(offer.free.release(slot)),
+            None => {
+                self.freed.push_back(slot);
+                if self.freed.len() > REMEMBERED {
+                    self.freed.pop_front();
+                }
+            }
         }
         Some(record)
     }
@@ -125,7 +136,25 @@ impl NetworkSlots {
         for slot in self.leases.keys() {
             free.occupy(*slot);
         }
+        for slot in self.freed.drain(..) {
+            if free.occupy(slot) {
+                free.release(slot);
+            }
+        }
         self.offer = Some(Offer { usable: usable.clone(), free });
+    }
+
+    /// Takes over what was offered before a watch began anew, so that slots which were freed lately go on resting. What was
+    /// freed meanwhile begins to.
+    pub(super) fn adopt(&mut self, before: Self) {
+        let Some(mut offer) = before.offer else { return };
+        for slot in before.leases.keys().filter(|slot| !self.leases.contains_key(slot)) {
+            offer.free.release(*slot);
+        }
+        for slot in self.leases.keys() {
+            offer.free.occupy(*slot);
+        }
+        self.offer = Some(offer);
     }
 
     pub(super) fn offered(&self) -> Option<&SlotRanges> {
@@ -158,5 +187,45 @@ impl NetworkSlots {
     /// Nothing is left to know.
     pub(super) fn is_forgettable(&self) -> bool {
         self.leases.is_empty() && self.offer.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(number: u32) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    fn with_leases(slots: &[u32]) -> NetworkSlots {
+        let mut network = NetworkSlots::default();
+        for number in slots {
+            network.insert(slot(*number), Record::new(0, None, None));
+        }
+        network
+    }
+
+    fn proposals(network: &mut NetworkSlots) -> Vec<u32> {
+        std::iter::from_fn(|| network.propose(0)).map(Slot::get).collect()
+    }
+
+    #[test]
+    fn what_was_freed_while_another_replica_served_is_proposed_last() {
+        let mut network = with_leases(&[1, 2, 3]);
+        network.remove(slot(1));
+        network.offer(&SlotRanges::from(1..6));
+        assert_eq!(proposals(&mut network), [4, 5, 1]);
+    }
+
+    #[test]
+    fn what_rests_goes_on_when_a_watch_begins_anew() {
+        let mut before = with_leases(&[1, 2, 3]);
+        before.offer(&SlotRanges::from(1..6));
+        before.remove(slot(2));
+        // Meanwhile 1 was freed and 4 taken.
+        let mut fresh = with_leases(&[3, 4]);
+        fresh.adopt(before);
+        assert_eq!(proposals(&mut fresh), [5, 2, 1]);
     }
 }

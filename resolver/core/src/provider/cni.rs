@@ -3,6 +3,8 @@
 //! A plugin in it with `"ipam": {"type": "knap"}` gets the lease's addresses, routes and name resolution; everything
 //! else is left as written.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::attachment::{KNAP, check_plugin};
@@ -57,6 +59,14 @@ impl Provider for Cni {
             addresses: has_plugin(&class.parameters, uses_lease),
             exclusive: Vec::new(),
         }
+    }
+
+    fn delegates(&self, class: &Class) -> BTreeSet<String> {
+        let plugins = template(&class.parameters).unwrap_or_default();
+        let kind = |config: &JsonObject| config.get("type").and_then(Value::as_str).map(str::to_owned);
+        let ipams = plugins.iter().filter_map(|plugin| plugin.get("ipam").and_then(Value::as_object));
+        let ipams = ipams.filter_map(kind).filter(|ipam| ipam != KNAP);
+        plugins.iter().filter_map(|plugin| kind(plugin)).chain(ipams).collect()
     }
 
     fn plan(&self, network: &NetworkIntent, class: &Class, grant: &Grant) -> Result<Plan, ProviderError> {

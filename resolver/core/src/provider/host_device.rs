@@ -4,6 +4,8 @@
 //! address; where the lease's is wanted, the tuning plugin follows it. (Older ones take the link down for that, and
 //! with it go its routes and IPv6 addresses.)
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::parameter::{self, Parameter};
@@ -12,6 +14,8 @@ use crate::{Class, Grant, MacSource, NetworkIntent, Plan, Profile};
 
 const NAME: &str = "host-device";
 
+/// The plugin that sets a hardware address.
+const TUNING: &str = "tuning";
 const MAC: &str = "mac";
 const FROM_LEASE: &str = "lease";
 
@@ -45,6 +49,11 @@ impl Provider for HostDevice {
         device::profile()
     }
 
+    fn delegates(&self, class: &Class) -> BTreeSet<String> {
+        let tuning = (mac_source(&class.parameters) == MacSource::Lease).then_some(TUNING);
+        [NAME].into_iter().chain(tuning).map(str::to_owned).collect()
+    }
+
     fn plan(&self, network: &NetworkIntent, class: &Class, grant: &Grant) -> Result<Plan, ProviderError> {
         let mut plan = Plan::of(network, class, grant)?;
         plan.needs_device = true;
@@ -61,7 +70,7 @@ impl Provider for HostDevice {
         parameter::check(NAME, &PARAMETERS, &plan.parameters)?;
         let mut plugins = vec![ipam::delegate(NAME, &["deviceID"], plan, lease)?];
         if plan.mac == MacSource::Lease {
-            let tuning = json!({ "type": "tuning", "capabilities": { "mac": true } });
+            let tuning = json!({ "type": TUNING, "capabilities": { "mac": true } });
             plugins.extend(tuning.as_object().cloned());
         }
         Ok(Attachment { plugins, host_links: Vec::new(), mtu: None })

@@ -15,6 +15,7 @@ mod sriov;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use ipnetwork::IpNetwork;
@@ -38,6 +39,11 @@ pub trait Provider: Debug + Send + Sync {
 
     /// What it makes of a valid class, as far as reservations depend on it.
     fn profile(&self, class: &Class) -> Profile;
+
+    /// The CNI plugins that a node must have for it; IPAM by DHCP not counted.
+    fn delegates(&self, _class: &Class) -> BTreeSet<String> {
+        [self.name().to_owned()].into()
+    }
 
     /// What a Network becomes, once everything that it needs is reserved.
     fn plan(&self, network: &NetworkIntent, class: &Class, grant: &Grant) -> Result<Plan, ProviderError>;

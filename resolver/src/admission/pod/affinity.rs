@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use knap_api::CLASS_LABEL_PREFIX;
 use serde_json::{Map, Value, json};
 
-/// The prefix of the labels of nodes; a class's name follows.
-const LABEL_PREFIX: &str = "network.knap.github.com/";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 /// The pod's affinity with these classes required; none where it requires them already.
@@ -40,7 +39,8 @@ fn require(term: &mut Value, classes: &BTreeSet<String>) -> bool {
     let mut expressions = term.get("matchExpressions").and_then(Value::as_array).cloned().unwrap_or_default();
     let before = expressions.len();
     for class in classes {
-        let wanted = json!({ "key": format!("{LABEL_PREFIX}{class}"), "operator": "In", "values": ["true"] });
+        let wanted =
+            json!({ "key": format!("{CLASS_LABEL_PREFIX}{class}"), "operator": "In", "values": ["true"] });
         if !expressions.contains(&wanted) {
             expressions.push(wanted);
         }

@@ -132,3 +132,25 @@ async fn a_delete_that_overtakes_its_put_wins() {
         assert!(matches!(world.attach(&container, json!({})).await, Err(Refusal::Released(_))));
     }
 }
+
+#[tokio::test]
+async fn an_address_that_was_just_freed_is_given_last_by_any_replica() {
+    let world = World::new().await;
+    let subnets = json!([{"cidr": "10.9.0.0/29", "prefixLength": 29}]);
+    let class = json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "subnets": subnets});
+    world.class("small", class).await;
+    world.ready_network("shop/blue", json!({"class": "small"})).await;
+    let other = Replica::over(&world.store).await;
+    let freed = world.attach("c1", json!({})).await.unwrap();
+    world.attach("stays", json!({})).await.unwrap();
+    crate::testing::eventually("the other knows both", || other.view.leases.len() == 2).await;
+    world.release("c1", "try-c1", &freed.leases).await;
+    crate::testing::eventually("the other knows of the release", || other.view.leases.len() == 1).await;
+    // The same container would begin its search at the same slot, and one more attempt is one more lease.
+    for attempt in 0..4 {
+        let reply = other.attach("c1", json!({"attempt": format!("again-{attempt}")})).await.unwrap();
+        assert_ne!(reply.addresses, freed.addresses, "{attempt}");
+    }
+    let last = other.attach("c1", json!({"attempt": "last"})).await.unwrap();
+    assert_eq!(last.addresses, freed.addresses);
+}

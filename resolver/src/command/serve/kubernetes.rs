@@ -15,7 +15,7 @@ use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::authority::ClusterAuthority;
 use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
-use crate::cluster::{AgentAccount, Cluster, Events, connect, kinds, node_tokens, own_networks};
+use crate::cluster::{AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks};
 use crate::http::{Readiness, Service};
 use crate::identity::Pods;
 use crate::metrics::{Measured, Metrics, StoreCalls};
@@ -116,6 +116,7 @@ fn controllers<S: Store>(
         let nodes = Nodes::new(store.clone(), Arc::clone(&view), of_nodes, fencing.clone());
         controllers.spawn(nodes.run());
         controllers.spawn(Claims::new(store.clone(), Arc::clone(&view)).run());
+        controllers.spawn(NodeLabels::new(cluster.client(), Arc::clone(&view)).run());
         controllers
     }
 }
