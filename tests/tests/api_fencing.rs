@@ -115,7 +115,6 @@ async fn a_reboot_frees_what_the_old_boot_held() {
 #[tokio::test]
 async fn a_node_out_of_service_is_fenced_until_it_is_back() {
     let (_api, replica, objects) = start().await;
-    objects.node("n1", json!({})).await;
     replica.attached("n1", "c1", json!({})).await;
     replica.attached("n2", "c2", json!({})).await;
     objects.taint_node("n1", taint()).await;
@@ -152,9 +151,6 @@ async fn an_administrator_quarantines_a_node_with_kubectl() {
 #[tokio::test]
 async fn a_node_that_stays_deleted_is_fenced_where_that_is_wanted() {
     let (_api, replica, objects) = start_with(&["--gone-node-after=2s"]).await;
-    for node in ["n1", "n2"] {
-        objects.node(node, json!({})).await;
-    }
     replica.attached("n1", "c1", json!({})).await;
     replica.attached("n2", "c2", json!({})).await;
     let nodes = Api::<Node>::all(objects.client.clone());
@@ -162,8 +158,10 @@ async fn a_node_that_stays_deleted_is_fenced_where_that_is_wanted() {
     objects.until_leases(1).await;
     assert_eq!(holders(&objects).await, ["c2"]);
     assert_fenced(&objects, "n1", FenceReason::NodeGone).await;
-    refused(&replica, "n1", "c3", json!({}), &["n1", "Node is gone"]).await;
-    objects.node("n1", json!({})).await;
+    // It registers again, which makes it another Node, with tokens of its own.
+    objects.node("n1").await.unwrap();
+    replica.forget_node_token("n1");
+    refused(&replica, "n1", "c3", json!({}), &["n1", "its Node is gone"]).await;
     reconcile_empty(&replica, "n1").await;
     replica.attached("n1", "c3", json!({})).await;
 }
@@ -189,15 +187,17 @@ async fn what_a_leader_does_not_live_to_free_its_successor_does() {
 
 /// A machine whose plugin asks this replica.
 async fn host(replica: &Replica) -> Host {
-    let host = Host::in_cluster(&replica.access().await);
+    let host = Host::in_cluster(&replica.access("n1").await);
     host.delegates.install("first");
     host
 }
 
-fn added(host: &Host, container: &str) -> (Sandbox, String) {
+/// A pod's sandbox, attached, and its address. The pod is made where it is not there.
+async fn added(objects: &Objects, host: &Host, container: &str) -> (Sandbox, String) {
+    let uid = objects.pod(&format!("shop/{container}"), "n1").await.uid().expect("a UID");
     let pod = host.pod(container);
-    let address =
-        Call::add(container, &pod, &thin_config("shop/blue", "1.0.0")).run(host).addresses().remove(0);
+    let call = Call::add(container, &pod, &thin_config("shop/blue", "1.0.0")).pod("shop", container, &uid);
+    let address = call.run(host).addresses().remove(0);
     (pod, address.split('/').next().unwrap().to_owned())
 }
 
@@ -218,8 +218,8 @@ async fn lease_of(objects: &Objects, container: &str) -> Option<NetworkLease> {
 async fn an_orphan_is_found_within_a_minute_and_freed_only_when_confirmed() {
     let (_api, replica, objects) = start().await;
     let host = host(&replica).await;
-    let (killed, _) = added(&host, "c1");
-    let (_lives, _) = added(&host, "c2");
+    let (killed, _) = added(&objects, &host, "c1").await;
+    let (_lives, _) = added(&objects, &host, "c2").await;
     // A lease of a sandbox of which this node knows nothing: its ADD was never written down, or its ledger lost.
     replica.attached("n1", "ghost", of_boot(BOOT)).await;
     assert_eq!(objects.leases().await.len(), 3);
@@ -238,7 +238,7 @@ async fn an_orphan_is_found_within_a_minute_and_freed_only_when_confirmed() {
 async fn a_lease_deleted_by_hand_comes_back_to_who_runs_with_it() {
     let (_api, replica, objects) = start().await;
     let host = host(&replica).await;
-    let (pod, address) = added(&host, "c1");
+    let (pod, address) = added(&objects, &host, "c1").await;
     let before = lease_of(&objects, "c1").await.unwrap();
     let leases = Api::<NetworkLease>::all(objects.client.clone());
     leases.delete(&before.name_any(), &DeleteParams::default()).await.unwrap();
@@ -257,11 +257,15 @@ async fn a_lease_deleted_by_hand_comes_back_to_who_runs_with_it() {
 async fn after_a_restore_of_etcd_what_runs_is_asserted_and_a_conflict_reported() {
     let (mut api, mut replica, objects) = start().await;
     let host = host(&replica).await;
-    let (_before, _) = added(&host, "c0");
+    let (_before, _) = added(&objects, &host, "c0").await;
+    // The API knows them from before.
+    for pod in ["shop/c1", "shop/c2"] {
+        objects.pod(pod, "n1").await;
+    }
     let copy = api.backup().await;
     replica.wait_ready().await;
-    let (_one, _) = added(&host, "c1");
-    let (two, address) = added(&host, "c2");
+    let (_one, _) = added(&objects, &host, "c1").await;
+    let (two, address) = added(&objects, &host, "c2").await;
     let of_c1 = lease_of(&objects, "c1").await.unwrap();
     // As Kubernetes' manual has it, what caches the API is started anew.
     replica.stop().await;

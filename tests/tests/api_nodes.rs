@@ -57,8 +57,10 @@ async fn nodes_are_labelled_by_what_they_can_serve() {
     let replica = api.start_replica().await;
     let objects = api.objects().await;
     objects.namespace("shop", &[]).await;
-    objects.node("n1", json!({"rack": "a"})).await;
-    objects.node("n2", json!({"rack": "b", FAB: "true", "network.knap.github.com/gone": "true"})).await;
+    objects.labelled_node("n1", json!({"rack": "a"})).await;
+    objects
+        .labelled_node("n2", json!({"rack": "b", FAB: "true", "network.knap.github.com/gone": "true"}))
+        .await;
     let uplinks = json!([
         {"nodeSelector": {"matchLabels": {"rack": "a"}}, "interface": "ens1f0"}, {"interface": "eno9"}
     ]);

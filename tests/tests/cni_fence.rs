@@ -10,7 +10,7 @@
 
 use std::fs;
 
-use knap_tests::{Action, Call, Host, Sandbox, Script, eventually, thin_config};
+use knap_tests::{Action, Call, Host, Sandbox, Script, class, eventually, network, thin_config};
 use serde_json::{Value, json};
 
 const REVERSE: [&str; 3] = ["DEL third", "DEL second", "DEL first"];
@@ -145,5 +145,32 @@ fn after_a_reboot_nothing_of_before_is_left_and_the_old_boot_gets_nothing() {
     assert!(error.code == 7 && error.msg.contains(BOOT) && error.msg.contains("Reboot"), "{error:?}");
     host.reboot(2);
     Call::del("c2", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn what_a_network_made_anew_would_give_is_not_taken_for_what_runs() {
+    // Without a hardware address, which would tell by itself that the Network is another.
+    let on = |cidr: &str| {
+        let plugins = json!([{"type": "first", "ipam": {"type": "knap"}}]);
+        let subnets = json!([{"cidr": cidr, "prefixLength": 24}]);
+        class(json!({"provider": "cni", "parameters": {"plugins": plugins}, "subnets": subnets}))
+    };
+    let host = Host::start(&[on("10.64.0.0/16"), network("shop/blue", &json!({}))], &["first"]);
+    host.resolver.wait_ready("shop/blue");
+    let (pod, config) = attached(&host, "c1");
+    host.resolver.stop();
+    fs::remove_file(host.folder().join("resolver/state.redb")).unwrap();
+    host.resolver.write_manifest("00.yaml", &on("10.70.0.0/16"));
+    host.resolver.start();
+    host.resolver.wait_ready("shop/blue");
+    let answer = host.reap();
+    assert_ne!(answer.status, Some(0), "{answer:?}");
+    for word in ["c1/net1", "10.64.0.", "10.70.0.", "end its pod"] {
+        assert!(answer.stdout.contains(word), "no {word}: {answer:?}");
+    }
+    assert_eq!(host.resolver.leases("shop/blue"), Vec::<String>::new());
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+    Call::del("c1", &pod, &config).run(&host).quiet();
     host.assert_nothing_left("shop/blue");
 }

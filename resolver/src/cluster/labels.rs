@@ -1,6 +1,6 @@
 //! Labels of Nodes: which classes each can serve. By them pods that need a Network are scheduled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,20 +48,36 @@ impl NodeLabels {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.pass().await;
+            let mut due = BTreeSet::new();
             tokio::select! {
-                _ = look.tick() => {}
-                changed = concerned(&mut changes) => if !changed { return },
+                change = changes.recv() => match change {
+                    Some(change) => self.add(&mut due, change),
+                    None => return,
+                },
+                _ = look.tick() => due.extend(self.view.nodes.names()),
+            }
+            if due.is_empty() {
+                continue;
             }
             tokio::time::sleep(GATHER).await;
-            while changes.try_recv().is_ok() {}
+            while let Ok(change) = changes.try_recv() {
+                self.add(&mut due, change);
+            }
+            self.pass(due).await;
         }
     }
 
-    async fn pass(&self) {
+    fn add(&self, due: &mut BTreeSet<ObjectName>, change: Change) {
+        match change {
+            Change::Node(node) => drop(due.insert(ObjectName::cluster(node))),
+            Change::Everything => due.extend(self.view.nodes.names()),
+            _ => {}
+        }
+    }
+
+    async fn pass(&self, nodes: BTreeSet<ObjectName>) {
         let needs: Vec<(String, NodeNeeds)> =
             classes(&self.view).iter().map(|class| (label_of(&class.name), NodeNeeds::of(class))).collect();
-        let nodes = self.view.nodes.names();
         let due: Vec<(String, Map<String, Value>)> =
             nodes.into_iter().filter_map(|node| self.differences(node, &needs)).collect();
         for some in due.chunks(AT_ONCE) {
@@ -96,16 +112,6 @@ impl NodeLabels {
             Err(_) => tracing::warn!(node, "can't label a node in time; trying again"),
         }
     }
-}
-
-/// Waits for a change that may concern labels; false when there will be none any more.
-async fn concerned(changes: &mut tokio::sync::mpsc::UnboundedReceiver<Change>) -> bool {
-    while let Some(change) = changes.recv().await {
-        if matches!(change, Change::Node(_) | Change::Everything) {
-            return true;
-        }
-    }
-    false
 }
 
 /// All classes that Networks can be of.

@@ -116,8 +116,8 @@ impl Objects {
         .await;
     }
 
-    /// Makes a Node.
-    pub async fn node(&self, name: &str, labels: Value) {
+    /// Makes a Node with labels.
+    pub async fn labelled_node(&self, name: &str, labels: Value) {
         let node = json!({ "metadata": { "name": name, "labels": labels } });
         let api = Api::<Node>::all(self.client.clone());
         api.create(&PostParams::default(), &from(node)).await.expect("a new Node");

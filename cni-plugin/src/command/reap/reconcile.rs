@@ -1,10 +1,11 @@
 //! The ledger against the resolver's leases. The resolver suspects; what is under the lock decides.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use knap_protocol::{
-    AttachRequest, AttachmentKey, Attempt, BootId, CniCode, LedgerEntry, LedgerState, ReconcileRequest,
-    Suspect,
+    AttachRequest, AttachmentKey, Attempt, BootId, CniCode, JsonObject, LedgerEntry, LedgerState,
+    ReconcileRequest, Suspect,
 };
 
 use super::Summary;
@@ -121,13 +122,26 @@ fn reassert(
         leases: entry.leases.clone(),
     };
     let reply = session.resolver.attach(&entry.key, &request, Instant::now() + PATIENCE)?;
-    if reply.leases != entry.leases {
-        let message = format!(
-            "the resolver answered leases {:?} for a running attachment that holds {:?}: end its pod",
-            reply.leases, entry.leases
-        );
-        return Err(Failure::new(CniCode::INVALID_CONFIG, message));
+    if reply.leases == entry.leases && addresses(&reply.plugins) == addresses(&entry.plugins) {
+        summary.reasserted += 1;
+        return Ok(());
     }
-    summary.reasserted += 1;
-    Ok(())
+    // The Network is another by now. What was leased just now is not what runs here.
+    session.resolver.release(&entry.key, &entry.attempt, &reply.leases, Instant::now() + RELEASE_PATIENCE)?;
+    let message = format!(
+        "the resolver has leases {:?} with {:?} for a running attachment that holds {:?} with {:?}: end its pod",
+        reply.leases,
+        addresses(&reply.plugins),
+        entry.leases,
+        addresses(&entry.plugins)
+    );
+    Err(Failure::new(CniCode::INVALID_CONFIG, message))
+}
+
+/// The leased addresses that delegates are configured with.
+fn addresses(plugins: &[JsonObject]) -> BTreeSet<&str> {
+    let ipams = plugins.iter().filter_map(|plugin| plugin.get("ipam"));
+    let of_knap = ipams.filter(|ipam| ipam.get("type").is_some_and(|kind| kind == "knap"));
+    let addresses = of_knap.filter_map(|ipam| ipam.get("addresses")?.as_array()).flatten();
+    addresses.filter_map(|address| address.get("address")?.as_str()).collect()
 }
