@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Policy, Question, Read, Subject, Verdict};
-use crate::provision::{Rules, is_ready};
+use crate::provision::{Rules, is_decided, is_ready};
 use crate::store::Store;
 use crate::testing::{World, eventually};
 
@@ -24,7 +24,8 @@ async fn world() -> World {
     world.ready_network("bank/own", json!({"class": "wire"})).await;
     world.network("shop/broken", json!({"class": "none"})).await;
     world.refusal("shop/broken", "NoClass").await;
-    eventually("all is seen", || world.replica.view.networks.len() == 5).await;
+    let seen = || world.replica.view.networks.all();
+    eventually("all is seen", || seen().len() == 5 && seen().iter().all(|network| is_decided(network))).await;
     world
 }
 
