@@ -26,6 +26,7 @@ struct Api {
 struct Answer {
     status: StatusCode,
     media_type: String,
+    challenge: String,
     body: Vec<u8>,
 }
 
@@ -78,10 +79,13 @@ impl Api {
             request.header(header::AUTHORIZATION, credential).body(Body::from(body.to_owned())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
-        let media_type =
-            response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned());
+        let header = |name: header::HeaderName| {
+            let value = response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            value.unwrap_or_default()
+        };
+        let (media_type, challenge) = (header(header::CONTENT_TYPE), header(header::WWW_AUTHENTICATE));
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec();
-        Answer { status, media_type: media_type.unwrap_or_default(), body }
+        Answer { status, media_type, challenge, body }
     }
 }
 
@@ -146,6 +150,15 @@ async fn the_status_needs_no_token_and_all_else_does() {
             let answer = api.call_as(credential, method, path, "{").await;
             assert_eq!(answer.problem().status, 401, "{credential} {path}");
             assert_eq!(answer.problem().cni_code.0, 11);
+            // RFC 6750, section 3: an error is named only where a token was shown.
+            let shown = credential == "Bearer wrong";
+            assert_eq!(
+                answer.challenge.contains("invalid_token"),
+                shown,
+                "{credential}: {}",
+                answer.challenge
+            );
+            assert!(answer.challenge.starts_with("Bearer realm="), "{}", answer.challenge);
         }
     }
     let none = api.call(Method::POST, "/v1/nodes/n1/credentials", "").await;
