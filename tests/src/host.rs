@@ -1,6 +1,8 @@
 //! One machine of a test.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -150,6 +152,11 @@ impl Host {
         &self.machine
     }
 
+    /// The same, for what outlives a borrow.
+    pub(crate) fn shared_machine(&self) -> Arc<Sandbox> {
+        Arc::clone(&self.machine)
+    }
+
     /// A pod's network namespace.
     pub fn pod(&self, name: &str) -> Sandbox {
         Sandbox::new(&self.folder().join("netns"), name)
@@ -198,6 +205,26 @@ impl Host {
         TinyDisk::mount(self.ledger.folder(), bytes)
     }
 
+    /// Lets mounts in the folder of pods' namespaces be propagated, as systemd does with all of a host's.
+    pub fn share_namespaces(&self) -> SharedFolder {
+        SharedFolder::mount(&self.folder().join("netns"))
+    }
+
+    /// Mounts a disk of so many bytes at the runtime's folder of plugins, with what is in it.
+    pub fn tiny_disk_for_plugins(&self, bytes: usize) -> TinyDisk {
+        let bin = self.delegates.bin();
+        let before: Vec<_> = fs::read_dir(&bin).expect("the folder of plugins").flatten().collect();
+        let content =
+            before.iter().map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a plugin")));
+        let content: Vec<_> = content.collect();
+        let disk = TinyDisk::mount(&bin, bytes);
+        for (name, bytes) in content {
+            fs::write(bin.join(&name), bytes).expect("a plugin on the tiny disk");
+            fs::set_permissions(bin.join(&name), fs::Permissions::from_mode(0o755)).expect("a mode");
+        }
+        disk
+    }
+
     /// # Panics
     /// If anything of an attachment to `network` is left: in the ledger, in the kernel, in the resolver's store.
     pub fn assert_nothing_left(&self, network: &str) {
@@ -210,7 +237,7 @@ impl Host {
         [&[self.delegates.bin()], self.more_cni_folders.as_slice()].concat()
     }
 
-    fn boot_id_file(&self) -> PathBuf {
+    pub(crate) fn boot_id_file(&self) -> PathBuf {
         self.folder().join("boot_id")
     }
 }
@@ -238,12 +265,18 @@ impl TinyDisk {
 
     /// Fills it up, but for so many bytes.
     pub fn fill(&self, leave: usize) {
-        let filler = self.folder.join("locks-filler");
-        let mut size = 0;
-        while fs::write(&filler, vec![b'x'; size + 4096]).is_ok() {
-            size += 4096;
-        }
-        fs::write(&filler, vec![b'x'; size.saturating_sub(leave)]).expect("a smaller filler");
+        let path = self.folder.join("locks-filler");
+        let mut filler = fs::File::create(&path).expect("a filler");
+        // The kernel takes what fits, and then nothing.
+        while filler.write_all(&[b'x'; 4096]).is_ok() {}
+        let size = filler.metadata().expect("the filler's size").len();
+        filler.set_len(size.saturating_sub(leave as u64)).expect("a smaller filler");
+    }
+
+    /// Lets nobody write to it, or somebody again.
+    pub fn read_only(&self, read_only: bool) {
+        let flags = if read_only { MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY } else { MsFlags::MS_REMOUNT };
+        mount(None::<&str>, &self.folder, None::<&str>, flags, None::<&str>).expect("a remount");
     }
 
     /// Makes room again.
@@ -253,6 +286,29 @@ impl TinyDisk {
 }
 
 impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A folder whose mounts come to be in other mount namespaces too; unmounted when dropped.
+#[derive(Debug)]
+pub struct SharedFolder {
+    folder: PathBuf,
+}
+
+impl SharedFolder {
+    fn mount(folder: &Path) -> Self {
+        fs::create_dir_all(folder).expect("a folder to share");
+        let none = None::<&str>;
+        mount(Some(folder), folder, none, MsFlags::MS_BIND, none).expect("a bind mount");
+        let shared = Self { folder: folder.to_owned() };
+        mount(none, folder, none, MsFlags::MS_SHARED, none).expect("a shared mount");
+        shared
+    }
+}
+
+impl Drop for SharedFolder {
     fn drop(&mut self) {
         let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
     }

@@ -12,6 +12,7 @@
     reason = "a fixture fails its test by panicking, where the message is shown"
 )]
 
+mod agent;
 pub mod binaries;
 pub mod delegate;
 mod host;
@@ -32,8 +33,11 @@ mod stale;
 mod waiting;
 mod wire;
 
+pub use agent::Agent;
 pub use delegate::{Action, Delegates, Recorded, Script};
-pub use host::{CLASS, Host, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on};
+pub use host::{
+    CLASS, Host, SharedFolder, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on,
+};
 pub use kernel::bare;
 #[cfg(feature = "api")]
 pub use kubernetes::{

@@ -123,7 +123,14 @@ impl Call {
 
     /// Runs it on a host, to its end.
     pub fn run(&self, host: &Host) -> Answer {
-        let output = self.command(host).output().expect("knap runs");
+        self.run_by(host, &binaries::knap())
+    }
+
+    /// The same by another file: the installed plugin.
+    pub fn run_by(&self, host: &Host, program: &Path) -> Answer {
+        let mut command = assert_cmd::Command::from_std(host.plugin_command(program));
+        command.envs(&self.env).write_stdin(self.stdin.clone());
+        let output = command.output().expect("knap runs");
         Answer {
             status: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

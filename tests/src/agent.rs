@@ -1,0 +1,146 @@
+//! The node agent on a [`Host`].
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::resolver::request;
+use crate::{Host, Sandbox, binaries, eventually};
+
+/// Where it answers probes, on the host's own loopback.
+const HEALTH: &str = "http://127.0.0.1:4181";
+
+/// A real `knap-installer agent` that looks after a host. Ended with this value.
+#[derive(Debug)]
+pub struct Agent {
+    machine: Arc<Sandbox>,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Host {
+    /// Starts an agent that shows the resolver's own token and looks every second.
+    pub fn agent(&self) -> Agent {
+        self.agent_with(&[], &[])
+    }
+
+    /// The same, run by another program (which gets the agent's command as its last arguments), and with these arguments,
+    /// `--flag=value`, instead of the usual ones of the same names.
+    pub fn agent_with(&self, wrapper: &[&str], arguments: &[String]) -> Agent {
+        let program = binaries::program("knap-installer");
+        let mut command = match wrapper {
+            [] => self.machine().command(program),
+            [first, rest @ ..] => {
+                let mut command = self.machine().command(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        command.args(["agent", "--node=n1", "--log-level=debug", "--endpoint"]).arg(self.resolver.endpoint());
+        let is_given = |flag: &str| arguments.iter().any(|given| given.split('=').next() == Some(flag));
+        for (flag, path) in [
+            ("--interval", "1".into()),
+            ("--reap-interval", "1".into()),
+            ("--token-file", self.resolver.token_file()),
+            ("--plugin", binaries::knap()),
+            ("--bin-dir", self.delegates.bin()),
+            ("--config-dir", self.folder().to_owned()),
+            ("--state-dir", self.ledger.folder().to_owned()),
+            ("--netns-dir", self.folder().join("netns")),
+            ("--boot-id-file", self.boot_id_file()),
+        ] {
+            if !is_given(flag) {
+                command.arg(flag).arg::<PathBuf>(path);
+            }
+        }
+        command.args(arguments).env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
+        let log = self.folder().join("agent.log");
+        let output =
+            File::options().create(true).append(true).open(&log).expect("a file for the agent's log");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        let child = command.spawn().expect("the agent starts");
+        Agent { machine: self.shared_machine(), child, log }
+    }
+
+    /// `knap-installer install` of a plugin, to its end.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn install(&self, plugin: &Path) {
+        let mut command = Command::new(binaries::program("knap-installer"));
+        command.args(["install", "--node=n1", "--endpoint", &self.resolver.endpoint()]);
+        command.arg("--token-file").arg(self.resolver.token_file()).arg("--plugin").arg(plugin);
+        command.arg("--bin-dir").arg(self.delegates.bin()).arg("--state-dir").arg(self.ledger.folder());
+        command.arg("--config-dir").arg(self.folder().join("installed"));
+        let output = command.output().expect("knap-installer runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Agent {
+    /// `GET /readyz`: status and text.
+    pub fn readyz(&self) -> Option<(u16, String)> {
+        self.machine.enter(|| request("GET", &format!("{HEALTH}/readyz"), None, None)).ok()
+    }
+
+    /// Waits until it is ready; what it has to say then.
+    pub fn wait_ready(&self) -> String {
+        self.wait_says(200, "")
+    }
+
+    /// Waits until `/readyz` has this status and says this.
+    pub fn wait_says(&self, status: u16, words: &str) -> String {
+        eventually(&format!("the agent says {status} {words}"), || {
+            // One that has ended and that nobody has waited for is still listed, but runs no program.
+            let runs = std::fs::read_link(format!("/proc/{}/exe", self.pid())).is_ok();
+            assert!(runs, "the agent has ended");
+            self.readyz()
+                .filter(|(found, text)| *found == status && text.contains(words))
+                .map(|(_, text)| text)
+        })
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it as Kubernetes does.
+    ///
+    /// # Panics
+    /// Unless it ends in order and within ten seconds.
+    pub fn stop(&mut self) {
+        let begun = Instant::now();
+        kill(self.pid(), Signal::SIGTERM).expect("a signal to the agent");
+        let status = self.child.wait().expect("wait");
+        assert!(status.success(), "the agent ended with {status}: {}", self.log());
+        assert!(begun.elapsed() < Duration::from_secs(10), "SIGTERM took {:?}", begun.elapsed());
+    }
+
+    /// What it has used of the processors so far, with the programs that it ran.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the agent's times");
+        // After the name in parentheses: utime, stime, cutime, cstime are fields 14 to 17, in hundredths of a second.
+        let fields = stat.rsplit_once(") ").expect("a name").1.split(' ').skip(11).take(4);
+        Duration::from_millis(fields.map(|field| field.parse::<u64>().expect("a time") * 10).sum())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process ID"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the agent's log\n{}\n--- /readyz: {:?}", self.log(), self.readyz());
+        }
+    }
+}

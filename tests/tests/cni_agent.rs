@@ -1,0 +1,245 @@
+//! The node agent beside a real plugin and a real resolver: what is dead goes, what runs is never touched.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use knap_tests::{Call, Host, Sandbox, eventually, network, recorded_class_on, thin_config};
+use serde_json::{Value, json};
+
+/// The installed plugin.
+fn installed(host: &Host) -> PathBuf {
+    host.delegates.bin().join("knap")
+}
+
+fn attach(host: &Host, name: &str) -> (Sandbox, Value) {
+    let (pod, config) = (host.pod(name), thin_config("shop/blue", "1.0.0"));
+    Call::add(&format!("c-{name}"), &pod, &config).run_by(host, &installed(host)).result();
+    (pod, config)
+}
+
+#[test]
+fn it_installs_what_works_and_leaves_it_working() {
+    let host = Host::recorded();
+    fs::remove_file(installed(&host)).unwrap();
+    let mut agent = host.agent();
+    agent.wait_ready();
+    assert!(!fs::symlink_metadata(installed(&host)).unwrap().is_symlink());
+    let (pod, config) = attach(&host, "web-0");
+    agent.stop();
+    let (other, _) = attach(&host, "web-1");
+    for (name, pod) in [("web-0", &pod), ("web-1", &other)] {
+        Call::del(&format!("c-{name}"), pod, &config).run_by(&host, &installed(&host)).quiet();
+    }
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn of_the_dead_nothing_is_left_and_what_runs_is_left_alone() {
+    let host = Host::recorded();
+    let agent = host.agent();
+    agent.wait_ready();
+    let (dead, _) = attach(&host, "dead");
+    let (pod, config) = attach(&host, "web-0");
+    drop(dead);
+    eventually("the dead one is reaped", || (host.ledger.entries().len() == 1).then_some(()));
+    host.resolver.stop();
+    // Told when the plugin is asked again.
+    agent.wait_says(503, "StatusFails");
+    Call::del("c-web-0", &pod, &config).run_by(&host, &installed(&host)).quiet();
+    assert_eq!(host.ledger.tombstones().len(), 1);
+    agent.wait_says(503, "ReapFails: knap reap: 1 releases wait for the resolver");
+    host.resolver.start();
+    eventually("what waited is sent", || host.ledger.tombstones().is_empty().then_some(()));
+    agent.wait_ready();
+    host.assert_nothing_left("shop/blue");
+}
+
+const STALE: usize = 500;
+
+#[test]
+fn five_hundred_entries_of_another_boot_and_a_corrupt_one_are_gone_soon() {
+    let class = recorded_class_on(&["first"], &[("10.64.0.0/16", 22)]);
+    let host = Host::start(&[class, network("shop/blue", &json!({}))], &["first"]);
+    host.resolver.wait_ready("shop/blue");
+    let (pod, config) = (host.pod("web-0"), thin_config("shop/blue", "1.0.0"));
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let number @ 0..STALE = next.fetch_add(1, Ordering::SeqCst) {
+                    Call::add(&format!("c{number}"), &pod, &config).run(&host).result();
+                }
+            });
+        }
+    });
+    assert_eq!(host.resolver.leases("shop/blue").len(), STALE);
+    let torn = host.ledger.entry_file("c7", "net1");
+    let whole = fs::read(&torn).unwrap();
+    fs::write(&torn, &whole[..whole.len() * 2 / 3]).unwrap();
+    pod.remove();
+    host.reboot(2);
+    let begun = std::time::Instant::now();
+    let agent = host.agent();
+    for left in (0..STALE).step_by(STALE / 10).rev() {
+        let what = format!("{left} of {STALE} leases are left at most");
+        eventually(&what, || (host.resolver.leases("shop/blue").len() <= left).then_some(()));
+    }
+    eventually("the ledger is empty", || host.ledger.traces().is_empty().then_some(()));
+    eprintln!("{STALE} stale entries: gone after {:.1} s", begun.elapsed().as_secs_f32());
+    agent.wait_ready();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_corrupt_entry_of_a_pod_that_runs_is_told_and_kept() {
+    let host = Host::recorded();
+    let agent = host.agent();
+    agent.wait_ready();
+    let (pod, _) = attach(&host, "web-0");
+    // A delegate would have made it in the sandbox.
+    pod.add_interface("net1");
+    fs::write(host.ledger.entry_file("c-web-0", "net1"), "{").unwrap();
+    agent.wait_says(200, "LedgerCorrupt: 1 entries");
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+}
+
+#[test]
+fn a_disk_that_is_full_or_read_only_is_told_and_what_was_there_serves() {
+    let host = Host::recorded();
+    fs::remove_file(installed(&host)).unwrap();
+    let size = usize::try_from(fs::metadata(knap_tests::binaries::knap()).unwrap().len()).unwrap();
+    let disk = host.tiny_disk_for_plugins(size * 4);
+    host.agent().wait_ready();
+    let newer = variant(&host, "newer");
+    let start = || host.agent_with(&[], &[format!("--plugin={}", newer.display())]);
+    disk.fill(4096);
+    let agent = start();
+    let said = agent.wait_says(503, "PluginNotInstalled");
+    assert!(said.contains("No space left") && said.contains("has space"), "{said}");
+    attach(&host, "web-0");
+    disk.empty();
+    disk.read_only(true);
+    agent.wait_says(503, "Read-only file system");
+    attach(&host, "web-1");
+    disk.read_only(false);
+    agent.wait_ready();
+    assert_eq!(fs::read(installed(&host)).unwrap(), fs::read(&newer).unwrap());
+}
+
+#[test]
+fn where_the_hosts_mounts_are_not_propagated_it_says_so_and_frees_nothing() {
+    let host = Host::recorded();
+    let agent = host.agent_with(&["unshare", "--mount", "--propagation=private"], &[]);
+    agent.wait_ready();
+    let (_pod, _) = attach(&host, "web-0");
+    let said = agent.wait_says(503, "NamespaceFilesHidden");
+    assert!(said.contains("web-0") && said.contains("HostToContainer"), "{said}");
+    assert_eq!(host.ledger.state("c-web-0", "net1").as_deref(), Some("attached"));
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+}
+
+#[test]
+fn in_a_container_the_hosts_programs_run_in_the_hosts_root() {
+    let host = Host::recorded();
+    let _shared = host.share_namespaces();
+    // As a pod has it: the host's root under another path, and its mounts propagated. The mount goes with the agent.
+    let script = "mount --rbind / /mnt && mount --make-rslave /mnt && exec \"$@\"";
+    let container = ["unshare", "--mount", "--propagation=slave", "sh", "-c", script, "sh"];
+    let agent = host.agent_with(&container, &["--host-root=/mnt".to_owned()]);
+    agent.wait_ready();
+    let (pod, _) = attach(&host, "web-0");
+    let (dead, _) = attach(&host, "dead");
+    host.delegates.forget();
+    drop(dead);
+    eventually("the dead one is reaped", || (host.ledger.entries().len() == 1).then_some(()));
+    eventually("its lease is free", || (host.resolver.leases("shop/blue").len() == 1).then_some(()));
+    assert_eq!(host.delegates.steps(), ["DEL third", "DEL second", "DEL first"]);
+    assert_eq!(agent.wait_ready(), "ok\n");
+    drop(pod);
+}
+
+/// The plugin with a byte more, which the kernel does not load.
+fn variant(host: &Host, name: &str) -> PathBuf {
+    let path = host.folder().join(name);
+    let mut bytes = fs::read(knap_tests::binaries::knap()).unwrap();
+    bytes.extend(name.bytes());
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// A few; `KNAP_REPLACEMENTS=1000` takes minutes on a busy machine.
+fn replacements() -> usize {
+    std::env::var("KNAP_REPLACEMENTS").map_or(100, |number| number.parse().unwrap())
+}
+
+#[test]
+fn replaced_again_and_again_no_add_fails() {
+    let host = Host::recorded();
+    fs::remove_file(installed(&host)).unwrap();
+    let size = usize::try_from(fs::metadata(knap_tests::binaries::knap()).unwrap().len()).unwrap();
+    // In memory, or a thousand syncs of a debug build would be most of it.
+    let _disk = host.tiny_disk_for_plugins(size * 5);
+    let plugins = [variant(&host, "one"), variant(&host, "two")];
+    host.install(&plugins[0]);
+    let (done, added) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let (host, done, added) = (&host, &done, &added);
+            scope.spawn(move || {
+                let (pod, config) = (host.pod(&format!("pod-{worker}")), thin_config("shop/blue", "1.0.0"));
+                let container = format!("c{worker}");
+                while !done.load(Ordering::SeqCst) {
+                    Call::add(&container, &pod, &config).run_by(host, &installed(host)).result();
+                    Call::del(&container, &pod, &config).run_by(host, &installed(host)).quiet();
+                    added.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let replaced = std::panic::catch_unwind(|| {
+            for number in 1..=replacements() {
+                host.install(&plugins[number % 2]);
+            }
+        });
+        done.store(true, Ordering::SeqCst);
+        replaced.unwrap();
+    });
+    eprintln!("{} replacements, {} ADDs and DELs", replacements(), added.load(Ordering::SeqCst));
+    assert!(added.load(Ordering::SeqCst) > 10);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn uninstalled_the_host_is_as_it_was() {
+    let host = Host::recorded();
+    fs::remove_file(installed(&host)).unwrap();
+    let (config_dir, state_dir) = (host.folder().join("conf"), host.folder().join("ledger"));
+    let before = (names(&host.delegates.bin()), host.machine().interfaces());
+    let folders =
+        [format!("--config-dir={}", config_dir.display()), format!("--state-dir={}", state_dir.display())];
+    host.agent_with(&[], &folders).wait_ready();
+    assert!(config_dir.join("node.json").exists());
+    let mut agent = host.agent_with(&[], &[&folders[..], &["--uninstall".to_owned()]].concat());
+    agent.wait_ready();
+    agent.stop();
+    assert_eq!((names(&host.delegates.bin()), host.machine().interfaces()), before);
+    assert!(!config_dir.exists() && !state_dir.exists());
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
