@@ -1,6 +1,7 @@
 //! The node agent on a [`Host`].
 
 use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,13 +13,11 @@ use nix::unistd::Pid;
 use crate::resolver::request;
 use crate::{Host, Sandbox, binaries, eventually};
 
-/// Where it answers probes, on the host's own loopback.
-const HEALTH: &str = "http://127.0.0.1:4181";
-
 /// A real `knap-installer agent` that looks after a host. Ended with this value.
 #[derive(Debug)]
 pub struct Agent {
     machine: Arc<Sandbox>,
+    health: SocketAddr,
     child: Child,
     log: PathBuf,
 }
@@ -41,9 +40,19 @@ impl Host {
                 command
             }
         };
-        command.args(["agent", "--node=n1", "--log-level=debug", "--endpoint"]).arg(self.resolver.endpoint());
-        let is_given = |flag: &str| arguments.iter().any(|given| given.split('=').next() == Some(flag));
+        let health = self.machine().enter(|| TcpListener::bind("127.0.0.1:0")).and_then(|it| it.local_addr());
+        let health = health.expect("a free port of the host");
+        command.args(["agent", "--node=n1", "--log-level=debug", &format!("--health-address={health}")]);
+        let is_given = |flag: &str| {
+            // Each of these two stands for the other.
+            let same = if flag == "--token-file" { "--service-account-token" } else { flag };
+            arguments
+                .iter()
+                .filter_map(|given| given.split('=').next())
+                .any(|given| [flag, same].contains(&given))
+        };
         for (flag, path) in [
+            ("--endpoint", self.resolver.endpoint().into()),
             ("--interval", "1".into()),
             ("--reap-interval", "1".into()),
             ("--token-file", self.resolver.token_file()),
@@ -64,7 +73,7 @@ impl Host {
             File::options().create(true).append(true).open(&log).expect("a file for the agent's log");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let child = command.spawn().expect("the agent starts");
-        Agent { machine: self.shared_machine(), child, log }
+        Agent { machine: self.shared_machine(), health, child, log }
     }
 
     /// `knap-installer install` of a plugin, to its end.
@@ -85,7 +94,8 @@ impl Host {
 impl Agent {
     /// `GET /readyz`: status and text.
     pub fn readyz(&self) -> Option<(u16, String)> {
-        self.machine.enter(|| request("GET", &format!("{HEALTH}/readyz"), None, None)).ok()
+        let url = format!("http://{}/readyz", self.health);
+        self.machine.enter(|| request("GET", &url, None, None)).ok()
     }
 
     /// Waits until it is ready; what it has to say then.

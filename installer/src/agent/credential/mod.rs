@@ -89,6 +89,10 @@ impl<'a> TokenKeeper<'a> {
             node.board.set(Part::Token, self.kept_by_others());
             return node.interval();
         };
+        if node.ca_file().is_some_and(|file| !file.exists()) {
+            // Said by who looks after the authorities, and over in a moment when the agent starts.
+            return SHORTEST_PAUSE;
+        }
         self.refused |= node.token_was_refused();
         let now = node.clock.since_boot();
         let worth = if self.refused { Worth::Expired } else { self.worth(now) };
