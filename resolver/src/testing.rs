@@ -310,6 +310,10 @@ impl<S: Store> Store for HeldBack<S> {
         self.0.list(labels).await
     }
 
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        self.0.position::<K>().await
+    }
+
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
         let before = |event: &WatchEvent<K>| {
             std::future::ready(!matches!(event, WatchEvent::Applied(_) | WatchEvent::Deleted(_)))
@@ -349,6 +353,10 @@ impl<S: Store> Store for Silent<S> {
 
     async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, StoreError> {
         self.0.list(labels).await
+    }
+
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        self.0.position::<K>().await
     }
 
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {

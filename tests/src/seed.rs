@@ -32,6 +32,12 @@ impl Seed {
         usize::try_from(self.number() % bound.max(1) as u64).unwrap_or(0)
     }
 
+    /// A generator for another thread, which this one's seed determines.
+    #[must_use]
+    pub fn child(&mut self) -> Self {
+        Self(self.number())
+    }
+
     /// Brings the items into another order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

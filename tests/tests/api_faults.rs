@@ -16,67 +16,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use knap_api::{NetworkLease, Reservation};
 use knap_protocol::{AttachReply, Problem};
-use knap_tests::{Cluster, Fate, KubernetesApi, Objects, Proxy, Replica};
+use knap_tests::{Behind, Fate, KubernetesApi};
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
-
-/// A replica behind a proxy, on an API where another, healthy one leads; and a Network of its own that is Ready.
-struct Behind {
-    cluster: Arc<Cluster>,
-    proxy: Proxy,
-    replica: Replica,
-    objects: Objects,
-    network: String,
-    namespace: String,
-}
-
-impl Behind {
-    async fn start(namespace: &str) -> Self {
-        let cluster = Cluster::shared().await;
-        let objects = cluster.api.objects().await;
-        objects.namespace(namespace, &[]).await;
-        let network = format!("{namespace}/blue");
-        objects.network(&network, json!({"provider": "bridge"})).await;
-        objects.ready(&network).await;
-        let proxy = cluster.api.proxy().await;
-        let mut replica = cluster.api.replica(&[&proxy.flag()]);
-        replica.start();
-        replica.wait_ready().await;
-        Self { cluster, proxy, replica, objects, network, namespace: namespace.to_owned() }
-    }
-
-    fn container(&self, name: &str) -> String {
-        format!("{}-{name}", self.namespace)
-    }
-
-    async fn attached(&self, container: &str, request: Value) -> AttachReply {
-        self.replica.attached("n1", &self.container(container), self.of_network(request)).await
-    }
-
-    async fn refused(&self, container: &str, request: Value) -> Problem {
-        let reply = self.replica.attach("n1", &self.container(container), self.of_network(request)).await;
-        let reply = reply.expect("an answer");
-        assert!(reply.status >= 400, "{reply:?}");
-        reply.json()
-    }
-
-    fn of_network(&self, mut request: Value) -> Value {
-        request["network"] = json!(self.network);
-        request
-    }
-
-    async fn leases(&self) -> Vec<NetworkLease> {
-        let mut leases = self.objects.leases().await;
-        leases.retain(|lease| lease.spec.network.namespace == self.namespace);
-        leases
-    }
-
-    /// DELETE through a replica, for a caller who never learned which lease it has.
-    async fn release_blindly(&self, replica: &Replica, container: &str) {
-        let reply = replica.release("n1", &self.container(container), &[]).await.expect("an answer");
-        assert_eq!(reply.status, 204, "{reply:?}");
-    }
-}
 
 fn lease_names(leases: &[NetworkLease]) -> Vec<&str> {
     leases.iter().filter_map(|lease| lease.metadata.name.as_deref()).collect()
@@ -152,8 +94,8 @@ async fn a_create_that_commits_after_everybody_gave_up_goes_with_the_release_sen
     let problem = behind.refused("c1", json!({"deadlineSeconds": 1})).await;
     assert!(problem.unsettled, "the plugin has to know: {problem:?}");
     // The plugin's release overtakes the create, on this replica and on another.
-    behind.release_blindly(&behind.replica, "c1").await;
-    behind.release_blindly(&behind.cluster.leader, "c1").await;
+    behind.release(&behind.replica, "c1", &[]).await;
+    behind.release(&behind.cluster.leader, "c1", &[]).await;
     assert!(behind.leases().await.is_empty());
     behind.proxy.heal();
     let committed = async || (behind.leases().await.len() == 1).then_some(());
@@ -162,7 +104,7 @@ async fn a_create_that_commits_after_everybody_gave_up_goes_with_the_release_sen
     let mut third = behind.cluster.api.replica(&[]);
     third.start();
     third.wait_ready().await;
-    behind.release_blindly(&third, "c1").await;
+    behind.release(&third, "c1", &[]).await;
     assert!(behind.leases().await.is_empty());
     third.stop().await;
 }
@@ -175,7 +117,7 @@ async fn a_delete_that_overtakes_its_put_on_the_same_replica_wins() {
     let overtake = async {
         let arrived = async || (behind.proxy.seen("create networkleases") > 0).then_some(());
         behind.objects.eventually("the create is under way", arrived).await;
-        behind.release_blindly(&behind.replica, "c1").await;
+        behind.release(&behind.replica, "c1", &[]).await;
         behind.proxy.heal();
     };
     let (problem, ()) = tokio::join!(put, overtake);
@@ -233,7 +175,7 @@ async fn what_is_deleted_by_hand_is_told_or_made_again() {
     let reservations = Api::<Reservation>::all(behind.objects.client.clone());
     let mine = async || {
         let mut all = behind.objects.reservations().await;
-        all.retain(|found| found.spec.network.namespace == behind.namespace);
+        all.retain(|found| behind.network.starts_with(&format!("{}/", found.spec.network.namespace)));
         all
     };
     let before = mine().await;

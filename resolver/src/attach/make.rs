@@ -17,7 +17,7 @@ use super::lease::{holders_of, lease_on};
 use super::placement::Place;
 use super::refusal::{Refusal, list};
 use crate::store::{Labels, ObjectName, Store, StoreError};
-use crate::view::LeaseIndex;
+use crate::view::{LeaseIndex, next_candidate};
 
 /// How long to wait before a create is repeated whose outcome is not known, or a look that failed.
 pub(super) const REPEAT: Duration = Duration::from_millis(100);
@@ -191,7 +191,7 @@ impl<S: Store> Attacher<S> {
         }
         let _admitted = self.admit(question)?;
         let (prepared, index) = (question.prepared, &self.view.leases);
-        let start = match &question.claimant {
+        let mut start = match &question.claimant {
             Some(claimant) => claimant.first_candidate(&prepared.name),
             None => question.asker.hash().first_candidate(&prepared.name),
         };
@@ -214,9 +214,10 @@ impl<S: Store> Attacher<S> {
                     made.add(*lease, origin);
                     return self.take_extras(question, made).await;
                 }
-                // Now it is known, and not proposed again.
+                // Now it is known, and not proposed again. Where others crowd, the next slot is probably theirs too.
                 Created::Theirs(_) => {
                     self.counters.collisions.inc();
+                    start = next_candidate(start);
                 }
             }
         }
@@ -312,7 +313,7 @@ impl<S: Store> Attacher<S> {
     /// "Full" is said only after a consistent list; who waits for one shares it.
     async fn look_for_free(&self, question: &Question<'_>) -> Result<(), Refusal> {
         let name = &question.prepared.name;
-        let before = self.view.leases.slots(name);
+        let before = self.view.leases.known_slots(name);
         let list = self.lists.lock().entry(name.clone()).or_default().clone();
         let (store, network) = (self.store.clone(), name.clone());
         let listed = list.read(move || async move {

@@ -55,6 +55,9 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a released attempt is remembered: longer than any PUT of it may be under way.
 const REMEMBER_RELEASED: Duration = Duration::from_secs(60);
 
+/// How many searches of the whole store by a label may be under way: each has the API server read all leases.
+const SEARCHES: usize = 2;
+
 /// Leases of a namespace as a consistent list shows them, shared by all who wait for it.
 type Listed = Result<Arc<[NetworkLease]>, Arc<StoreError>>;
 
@@ -71,6 +74,8 @@ pub struct Attacher<S> {
     pods: Option<Arc<Pods<S>>>,
     witness: Option<Box<dyn Witness>>,
     lists: parking_lot::Mutex<std::collections::HashMap<NetworkName, Coalesced<Listed>>>,
+    position: Coalesced<Option<u64>>,
+    searches: tokio::sync::Semaphore,
 }
 
 impl<S: Store> Attacher<S> {
@@ -88,6 +93,8 @@ impl<S: Store> Attacher<S> {
             pods: None,
             witness: None,
             lists: parking_lot::Mutex::default(),
+            position: Coalesced::default(),
+            searches: tokio::sync::Semaphore::new(SEARCHES),
         }
     }
 

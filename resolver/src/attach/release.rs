@@ -3,10 +3,12 @@
 //! resourceVersion of that content has that content.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use knap_api::{Holder, NetworkLease};
 use knap_protocol::Attempt;
 use kube::ResourceExt;
+use tokio::time::timeout;
 
 use super::Attacher;
 use super::freed::let_go;
@@ -17,11 +19,16 @@ use crate::fault;
 use crate::store::{Labels, ObjectName, Store, StoreError};
 use crate::view::LeaseRef;
 
+/// Fewer leases than this are searched at once: a page of a list.
+const FEW: usize = 500;
+/// How long the view is waited for. Where there is much to release, there is much for the watch to tell.
+const SOON: Duration = Duration::from_millis(250);
+
 impl<S: Store> Attacher<S> {
     /// Frees the leases of an attempt; done already is done. Durable when it returns.
     ///
     /// Where the caller knows its leases they are named, and nothing is searched for. An attempt that never got its
-    /// answer does not: then all leases of the holder are listed.
+    /// answer does not: then the view must be current, or all leases of the holder are listed.
     pub async fn release(
         &self,
         id: &DecisionId,
@@ -55,6 +62,12 @@ impl<S: Store> Attacher<S> {
     ) -> Result<(), Refusal> {
         let mut names: BTreeSet<String> = leases.iter().cloned().collect();
         let mut outcome = Ok(());
+        if leases.is_empty() && !self.is_current().await {
+            match self.search(asker).await {
+                Ok(found) => names.extend(found),
+                Err(error) => outcome = Err(error.into()),
+            }
+        }
         for known in self.view.leases.of_holder(asker.hash(), attempt.as_str()) {
             let name = known.name();
             match self.free_known(asker, attempt, &known).await {
@@ -63,6 +76,7 @@ impl<S: Store> Attacher<S> {
                     freed.push(name);
                 }
                 Ok(false) => drop(names.insert(name)),
+                // The others are freed all the same.
                 Err(error) => outcome = outcome.and(Err(error.into())),
             }
         }
@@ -70,22 +84,31 @@ impl<S: Store> Attacher<S> {
             match self.free_lease(asker, attempt, &name).await {
                 Ok(true) => freed.push(name),
                 Ok(false) => {}
-                // The others are freed all the same.
                 Err(error) => outcome = outcome.and(Err(error.into())),
             }
         }
-        if leases.is_empty() {
-            let labels = Labels::from([(asker.hash().label(), None)]);
-            for lease in self.store.list::<NetworkLease>(&labels).await? {
-                let name = lease.name_any();
-                match self.free_lease(asker, attempt, &name).await {
-                    Ok(true) => freed.push(name),
-                    Ok(false) => {}
-                    Err(error) => outcome = outcome.and(Err(error.into())),
-                }
-            }
-        }
         outcome
+    }
+
+    /// Names of a holder's leases by a consistent search.
+    async fn search(&self, asker: Asker<'_>) -> Result<Vec<String>, StoreError> {
+        // Nobody closes it.
+        let _turn = self.searches.acquire().await;
+        let labels = Labels::from([(asker.hash().label(), None)]);
+        let found = self.store.list::<NetworkLease>(&labels).await?;
+        Ok(found.iter().map(ResourceExt::name_any).collect())
+    }
+
+    /// Waits for a moment until the view knows every lease that was there when this was called; false if that takes longer.
+    /// After an outage many don't know what they have, and a search for each would be the next outage.
+    async fn is_current(&self) -> bool {
+        if self.view.leases.len() < FEW {
+            return false;
+        }
+        let store = self.store.clone();
+        let position = self.position.read(move || async move { store.position::<NetworkLease>().await.ok() });
+        let Some(position) = position.await else { return false };
+        timeout(SOON, self.view.leases.told_up_to(position)).await.is_ok()
     }
 
     /// Frees a lease that the view knows as this attempt's, unread. False if it has to be read.

@@ -102,6 +102,10 @@ impl<S: Store> Store for Measured<S> {
         self.calls.measure::<K, _>("list", self.store.list(labels)).await
     }
 
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        self.calls.measure::<K, _>("position", self.store.position::<K>()).await
+    }
+
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
         self.store.watch()
     }

@@ -163,6 +163,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Reads all objects of a kind that carry the labels, as they are now (never from a cache).
     fn list<K: Kind>(&self, labels: &Labels) -> impl Future<Output = Result<Vec<K>, StoreError>> + Send;
 
+    /// A moment not before this call, in the order of resourceVersions: whoever has been told of a change of the kind that is as
+    /// late has been told of all that was there by now. Costs little however many objects there are.
+    fn position<K: Kind>(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
     /// Reports all objects of a kind and every later change. Never ends; trouble is retried within.
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static;
 

@@ -33,7 +33,7 @@ macro_rules! store_suite {
             an_update_needs_what_was_read, generations_count_specs, no_concurrent_update_is_lost,
             a_status_is_written_alone, a_delete_keeps_its_preconditions, a_finalizer_holds_an_object,
             lists_follow_labels, a_watch_begins_with_all_there_is, a_watch_tells_changes_in_order,
-            a_slow_watch_loses_nothing,
+            a_slow_watch_loses_nothing, a_position_is_between_what_was_and_what_comes,
         );
     };
     ($open:expr; $($case:ident),+ $(,)?) => {
@@ -354,6 +354,25 @@ pub async fn a_watch_tells_changes_in_order<S: Store>(store: S) {
     }
     let applied = (5..10).map(|slot| ("applied", slot));
     assert_eq!(told, applied.chain([("deleted", 9)]).collect::<Vec<_>>());
+}
+
+pub async fn a_position_is_between_what_was_and_what_comes<S: Store>(store: S) {
+    let case = Case::new();
+    let version = |lease: &NetworkLease| lease.resource_version().unwrap().parse::<u64>().unwrap();
+    let before = store.create(&case.lease("before")).await.unwrap();
+    let position = store.position::<NetworkLease>().await.unwrap();
+    let after = store.create(&case.lease("after")).await.unwrap();
+    assert!(version(&before) <= position && position < version(&after), "{before:?} {position} {after:?}");
+    let mut watch = store.watch::<NetworkLease>();
+    while !matches!(event(&mut watch).await, WatchEvent::Current) {}
+    store.delete::<NetworkLease>(&ObjectName::of(&after), &Preconditions::default()).await.unwrap();
+    let gone = loop {
+        match event(&mut watch).await {
+            WatchEvent::Deleted(lease) if case.holds(&lease) => break lease,
+            _ => {}
+        }
+    };
+    assert!(version(&gone) > version(&after), "a deletion is told as of its own moment: {gone:?}");
 }
 
 pub async fn a_slow_watch_loses_nothing<S: Store>(store: S) {

@@ -123,14 +123,19 @@ async fn leases<S: Store>(store: S, view: Arc<View>) {
         match event {
             WatchEvent::Restarted => view.leases.restart(),
             WatchEvent::Existing(lease) => view.leases.gather(&lease),
-            WatchEvent::Applied(lease) => view.leases.insert(&lease),
+            WatchEvent::Applied(lease) => {
+                view.leases.insert(&lease);
+                view.leases.note(&lease);
+            }
             WatchEvent::Current => {
                 view.leases.complete();
                 told::<NetworkLease>(&view);
                 view.tell(&Change::Everything);
             }
             WatchEvent::Deleted(lease) => {
-                if view.leases.remove(&lease) {
+                let drained = view.leases.remove(&lease);
+                view.leases.note(&lease);
+                if drained {
                     view.tell(&Change::Drained(lease.spec.network.uid));
                 }
             }

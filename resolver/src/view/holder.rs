@@ -37,6 +37,12 @@ impl HolderHash {
     }
 }
 
+/// Where the search goes on after a slot that was somebody else's: the same on every replica, and another for each search.
+pub(crate) fn next_candidate(candidate: u32) -> u32 {
+    // A full-period generator (Knuth): it comes by every number.
+    candidate.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)
+}
+
 impl fmt::Display for HolderHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:016x}", self.0)

@@ -10,6 +10,7 @@ use knap_core::{Slot, SlotRanges};
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::holder::{HolderHash, attempt_hash};
 use super::names::Names;
@@ -32,12 +33,21 @@ impl LeaseRef {
     }
 }
 
+/// A slot that has a lease, and the attempt that holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownSlot {
+    slot: Slot,
+    attempt: Option<u64>,
+}
+
 /// The index of all leases.
 #[derive(Debug, Default)]
 pub struct LeaseIndex {
     index: Mutex<Index>,
     /// What a restarted watch has told so far.
     gathered: Mutex<Option<Index>>,
+    /// The latest change that the watch has told, by its resourceVersion.
+    told: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -106,15 +116,27 @@ impl LeaseIndex {
 
     /// Corrects what is known of a Network by a consistent list of its leases: `before` is what was known when the list
     /// began, so that leases made meanwhile stay.
-    pub fn correct(&self, network: &NetworkName, before: &[Slot], listed: &[NetworkLease]) {
+    pub fn correct(&self, network: &NetworkName, before: &[KnownSlot], listed: &[NetworkLease]) {
         let there: HashSet<u32> = listed.iter().map(|lease| lease.spec.slot).collect();
         let mut index = self.index.lock();
         for lease in listed {
             index.insert(lease);
         }
-        for slot in before.iter().filter(|slot| !there.contains(&slot.get())) {
-            index.remove_at(&network.to_string(), *slot);
+        for known in before.iter().filter(|known| !there.contains(&known.slot.get())) {
+            let network = network.to_string();
+            let now = index.names.find(&network).and_then(|id| index.networks.get(&id)?.record(known.slot));
+            if now.is_some_and(|now| now.attempt() == known.attempt) {
+                index.remove_at(&network, known.slot);
+            }
         }
+    }
+
+    /// Slots of a Network that have leases, each with whose.
+    pub fn known_slots(&self, network: &NetworkName) -> Vec<KnownSlot> {
+        let index = self.index.lock();
+        let slots = index.names.find(&network.to_string()).and_then(|id| index.networks.get(&id));
+        let known = slots.into_iter().flat_map(NetworkSlots::records);
+        known.map(|(slot, record)| KnownSlot { slot, attempt: record.attempt() }).collect()
     }
 
     /// Leases of one attempt of an attachment. Hashes may collide: the lease decides.
@@ -270,6 +292,20 @@ impl LeaseIndex {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Waits until the watch has told all changes up to a position of the store.
+    pub async fn told_up_to(&self, position: u64) {
+        // The sender lives as long as `self`: the wait can't fail.
+        let _ = self.told.subscribe().wait_for(|told| *told >= position).await;
+    }
+
+    /// The watch has told this change, after all earlier ones.
+    pub(super) fn note(&self, lease: &NetworkLease) {
+        let version = lease.resource_version().and_then(|version| version.parse().ok());
+        if let Some(version) = version {
+            self.told.send_if_modified(|told| *told < version && std::mem::replace(told, version) < version);
+        }
     }
 
     /// A watch begins anew: leases are gathered aside until it is complete.

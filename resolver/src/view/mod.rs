@@ -24,7 +24,7 @@ use crate::store::{ObjectName, Store};
 use cluster_networks::KnownNetworks;
 
 pub use holder::HolderHash;
-pub(crate) use holder::{attempt_hash, first_candidate, fnv1a};
+pub(crate) use holder::{attempt_hash, first_candidate, fnv1a, next_candidate};
 pub use leases::{LeaseIndex, LeaseRef};
 pub use node::KnownNode;
 pub use table::Table;

@@ -62,6 +62,11 @@ impl Record {
         Self { second: second.map(Box::new), ..self }
     }
 
+    /// Of the first holder.
+    pub(super) fn attempt(&self) -> Option<u64> {
+        self.first.map(|held| held.attempt)
+    }
+
     pub(super) fn holders(&self) -> impl Iterator<Item = &Held> {
         self.first.iter().chain(self.second.as_deref())
     }
@@ -118,6 +123,10 @@ impl NetworkSlots {
     pub(super) fn unheld(&self) -> impl Iterator<Item = Slot> {
         let unheld = self.leases.iter().filter(|(_, record)| record.holders().next().is_none());
         unheld.map(|(slot, _)| *slot)
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = (Slot, &Record)> {
+        self.leases.iter().map(|(slot, record)| (*slot, record))
     }
 
     pub(super) fn taken(&self) -> impl Iterator<Item = Slot> {

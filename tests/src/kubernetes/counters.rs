@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::KubernetesApi;
 
-/// Requests by verb and resource, `("POST", "networkleases")`, as `apiserver_request_total` has them.
+/// Requests by verb, resource and HTTP status, `("POST", "networkleases", "201")`, as `apiserver_request_total` has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counters(BTreeMap<(String, String), u64>);
+pub struct Counters(BTreeMap<(String, String, String), u64>);
 
 impl KubernetesApi {
     /// As of now.
@@ -31,14 +31,26 @@ impl Counters {
                 value.unwrap_or_default().trim_end_matches('"').to_owned()
             };
             let count: f64 = count.parse().expect("a count");
-            *counts.entry((label("verb"), label("resource"))).or_default() += count as u64;
+            *counts.entry((label("verb"), label("resource"), label("code"))).or_default() += count as u64;
         }
         Self(counts)
     }
 
     /// How many requests of this verb on this resource there were.
     pub fn count(&self, verb: &str, resource: &str) -> u64 {
-        self.0.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or_default()
+        self.of(verb, resource, "")
+    }
+
+    /// How many of them did what they asked for.
+    pub fn done(&self, verb: &str, resource: &str) -> u64 {
+        self.of(verb, resource, "2")
+    }
+
+    fn of(&self, verb: &str, resource: &str, code: &str) -> u64 {
+        let these = self.0.iter().filter(|((of_verb, of_resource, of_code), _)| {
+            of_verb == verb && of_resource == resource && of_code.starts_with(code)
+        });
+        these.map(|(_, count)| count).sum()
     }
 
     /// What has come since `before`.
@@ -64,6 +76,7 @@ mod tests {
             apiserver_request_total{code=\"200\",resource=\"networks\",verb=\"GET\"} 1e+06\n";
         let counters = Counters::read(text);
         assert_eq!(counters.count("POST", "networkleases"), 5);
+        assert_eq!(counters.done("POST", "networkleases"), 3);
         assert_eq!(counters.count("GET", "networks"), 1_000_000);
         assert_eq!(counters.since(&counters), Counters::default());
     }

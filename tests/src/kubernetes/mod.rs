@@ -1,6 +1,8 @@
 //! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
 
 mod agent;
+mod behind;
+mod caller;
 mod cluster;
 mod control_plane;
 mod counters;
@@ -29,6 +31,8 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 pub use self::agent::AGENT;
+pub use self::behind::Behind;
+pub use self::caller::{Attached, Caller};
 pub use self::cluster::Cluster;
 pub use self::counters::Counters;
 pub use self::objects::{Objects, condition};

@@ -83,3 +83,31 @@ async fn what_has_changed_since_it_was_told_is_read() {
     deaf.release("c1", "again", &reply.leases).await.unwrap();
     assert!(world.leases().await.is_empty());
 }
+
+#[tokio::test]
+async fn among_many_leases_the_view_is_waited_for_and_not_the_store_searched() {
+    let mut world = World::new().await;
+    let subnets = json!([{"cidr": "10.64.0.0/12", "prefixLength": 20}]);
+    world.class("large", json!({"provider": "bridge", "subnets": subnets})).await;
+    world.ready_network("shop/blue", json!({"class": "large"})).await;
+    // Its writes are changes too, which no watch of leases tells.
+    world.stop_controller().await;
+    for number in 0..510 {
+        world.attach(&format!("c{number}"), json!({})).await.unwrap();
+    }
+    let calls = StoreCalls::default();
+    let measured = Measured::new(world.store.clone(), calls.clone());
+    let replica = Replica::over(&measured).await;
+    let deaf = Replica::over(&HeldBack(measured)).await;
+    // Made after all that both have been told at their start, by an attempt that never got its answer.
+    world.attach("late", json!({})).await.unwrap();
+    deaf.release("late", "try-late", &[]).await.unwrap();
+    assert_eq!(world.leases().await.len(), 510);
+    world.attach("later", json!({})).await.unwrap();
+    let before = calls_of(&calls, &replica);
+    assert!(before.contains(&"list networkleases ok 1".to_owned()), "the deaf one searches: {before:?}");
+    replica.release("later", "try-later", &[]).await.unwrap();
+    assert_eq!(world.leases().await.len(), 510);
+    let after = calls_of(&calls, &replica);
+    assert!(after.contains(&"list networkleases ok 1".to_owned()), "the other does not: {after:?}");
+}

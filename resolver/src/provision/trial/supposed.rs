@@ -53,6 +53,10 @@ impl Store for Supposed {
         Ok(reservations.filter_map(cast).collect())
     }
 
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        Ok(u64::MAX)
+    }
+
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
         futures::stream::pending()
     }

@@ -119,6 +119,16 @@ impl Store for EmbeddedStore {
         })
     }
 
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        match self.shared.database.snapshot() {
+            Ok(snapshot) => Ok(snapshot.version()),
+            Err(error) => Err(StoreError::Unavailable {
+                action: format!("look for changes of {}", K::plural(&())),
+                source: Box::new(error),
+            }),
+        }
+    }
+
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
         watch::watch(self.shared.clone())
     }

@@ -29,6 +29,8 @@ pub(super) enum CallError {
     TimedOut(Duration),
     #[error("the API server does not serve {plural}.{group}/{version}: {}", remedy(group))]
     NotServed { plural: String, group: String, version: String },
+    #[error("the API server's resourceVersion {0:?} is no number")]
+    NoNumber(String),
     #[error(transparent)]
     Client(#[from] kube::Error),
 }
@@ -88,6 +90,16 @@ impl Calls {
                 listed => return listed,
             }
         }
+    }
+
+    /// The resourceVersion of a list that is read now: that of the whole store.
+    pub(super) async fn position<K: Kind>(&self) -> Result<u64, CallError> {
+        let parameters = ListParams { limit: Some(1), ..ListParams::default() };
+        let request = Request::new(K::url_path(&(), None)).list(&parameters);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let page = self.one(self.client.request::<ObjectList<K>>(request)).await?;
+        let version = page.metadata.resource_version.unwrap_or_default();
+        version.parse().map_err(|_| CallError::NoNumber(version))
     }
 
     async fn pages<K: Kind>(&self, label_selector: Option<String>) -> Result<Vec<K>, CallError> {

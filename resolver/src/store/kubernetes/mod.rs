@@ -185,6 +185,13 @@ impl Store for KubernetesStore {
         })
     }
 
+    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
+        self.calls.position::<K>().await.map_err(|error| StoreError::Unavailable {
+            action: format!("look for changes of {}", K::plural(&())),
+            source: Box::new(error.of::<K>()),
+        })
+    }
+
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
         watch::watch(&self.watches)
     }
