@@ -16,7 +16,7 @@ demo: ## attach three namespaces to two Networks, step by step, and undo it (as 
 test: ## lint, then every tier this machine can run; TIERS="cni netns" runs those alone
 	@tests/run.sh $(TIERS)
 
-bench: ## Knap against bridge + host-local in turn, the resolver under load, sizes (as root); writes target/bench.json
+bench: ## Knap against bridge + host-local and an API server's raw rate in turn, under load, sizes (as root); writes target/bench*.json
 	@build/bench.sh
 
 lint: ## formatting, clippy, documentation, dependencies' licences, sources and advisories

@@ -41,8 +41,8 @@ pub use host::{
 pub use kernel::bare;
 #[cfg(feature = "api")]
 pub use kubernetes::{
-    ADMIN, AGENT, Attached, Behind, Caller, Cluster, Counters, Fate, KubernetesApi, NOBODY, Objects, Proxy,
-    Replica, Reply, condition,
+    ADMIN, AGENT, Attached, Behind, Caller, Cluster, Counters, Fate, Finished, KubernetesApi, NOBODY,
+    Objects, Proxy, Replica, Reply, condition,
 };
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};

@@ -113,7 +113,8 @@ async fn trouble(api: &mut KubernetesApi, replicas: &mut [Replica], seed: &mut S
     while done.load(Ordering::Relaxed) < CLIENTS && begin.elapsed() < TROUBLE {
         let milliseconds = |seed: &mut Seed, most| Duration::from_millis(200 + seed.below(most) as u64);
         let victim = seed.below(replicas.len());
-        let what = match seed.below(8) {
+        // The API server is killed in every run.
+        let what = match if counts.is_empty() { 0 } else { seed.below(8) } {
             0 => {
                 api.kill_server();
                 tokio::time::sleep(milliseconds(seed, 500)).await;

@@ -264,17 +264,17 @@ async fn stop_in_turn(mut replicas: Vec<knap_tests::Replica>) {
             })
         })
         .collect();
-    for number in 0..replicas.len() {
+    for replica in &mut replicas {
         let before = served.load(Ordering::Relaxed);
-        replicas[number].terminate();
+        replica.terminate();
         // Those who route learn of it within a second.
         tokio::time::sleep(Duration::from_millis(800)).await;
-        assert!(replicas[number].readyz().await.is_err(), "it says that it ends");
-        let gone = replicas[number].endpoint();
+        assert!(replica.readyz().await.is_err(), "it says that it ends");
+        let gone = replica.endpoint();
         ready.write().unwrap().retain(|endpoint| *endpoint != gone);
-        assert!(replicas[number].wait_end().await.success());
-        replicas[number].start();
-        replicas[number].wait_ready().await;
+        assert!(replica.wait_end().await.success());
+        replica.start();
+        replica.wait_ready().await;
         ready.write().unwrap().push(gone);
         assert!(served.load(Ordering::Relaxed) > before, "it is under load");
     }

@@ -58,17 +58,20 @@ impl KubernetesApi {
         fs::create_dir_all(&folder).expect("a folder for resolvers");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let port = ports::free();
-        let mut all: Vec<String> = ["serve", "--store", "kubernetes", "--log", "debug,hyper=info,tower=info"]
-            .map(str::to_owned)
-            .into();
+        let mut all: Vec<String> = ["serve", "--store", "kubernetes"].map(str::to_owned).into();
         let host = self.server.host();
         all.push(format!("--listen={host}:{port}"));
         let kubeconfig = self.kubeconfig(ADMIN);
-        if !arguments.iter().any(|argument| argument.starts_with("--kubeconfig")) {
-            all.push(format!("--kubeconfig={}", kubeconfig.display()));
-        }
-        if !arguments.iter().any(|argument| argument.starts_with("--drain")) {
-            all.push("--drain=0".to_owned());
+        // Unless the test says otherwise.
+        for usual in [
+            "--log=debug,hyper=info,tower=info".to_owned(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--drain=0".to_owned(),
+        ] {
+            let name = usual.split('=').next().unwrap_or_default();
+            if !arguments.iter().any(|given| given.split('=').next() == Some(name)) {
+                all.push(usual);
+            }
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let log = folder.join(format!("{number}.log"));
@@ -94,7 +97,12 @@ impl KubernetesApi {
 
     /// So many replicas that are ready.
     pub async fn start_replicas(&self, count: usize) -> Vec<Replica> {
-        let mut replicas: Vec<Replica> = (0..count).map(|_| self.replica(&[])).collect();
+        self.start_replicas_with(count, &[]).await
+    }
+
+    /// The same, with these further arguments.
+    pub async fn start_replicas_with(&self, count: usize, arguments: &[&str]) -> Vec<Replica> {
+        let mut replicas: Vec<Replica> = (0..count).map(|_| self.replica(arguments)).collect();
         replicas.iter_mut().for_each(Replica::start);
         for replica in &replicas {
             replica.wait_ready().await;
@@ -257,6 +265,15 @@ impl Replica {
         let path =
             format!("/v1/nodes/{node}/attachments/{container}/net1?attempt=try-{container}&lease={leases}");
         self.ask("DELETE", &path, None).await
+    }
+
+    /// Its resident set.
+    pub fn resident_megabytes(&self) -> f64 {
+        let pid = self.daemon.as_ref().expect("a running resolver").pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kibibytes: f64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number of kB");
+        kibibytes * 1.024e-3
     }
 
     /// Whether its process is there.

@@ -1,0 +1,55 @@
+//! Many Networks and leases: a replica that starts among them changes nothing, lists nothing, and serves one more.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeSet;
+
+use knap_tests::{Finished, KubernetesApi};
+use serde_json::json;
+
+const NETWORKS: usize = 300;
+const LEASES_EACH: usize = 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_network_more_costs_no_look_at_all_of_them() {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    api.load_finished(Finished { networks: NETWORKS, leases_each: LEASES_EACH }).await;
+    let objects = api.objects().await;
+    let before = api.counters().await;
+    let replica = api.start_replica().await;
+    objects.network("shop/one-more", json!({"class": "many"})).await;
+    let one_more = objects.ready("shop/one-more").await.status.unwrap();
+    let taken = objects.reservations().await.into_iter().filter_map(|found| found.spec.cidr);
+    let taken: BTreeSet<String> = taken.collect();
+    assert_eq!(taken.len(), NETWORKS + 2, "one each, the model's and the new one's too");
+    assert!(taken.contains(&one_more.subnets[0].cidr));
+
+    // What was finished is left as it was: written are the new one's finalizer and status, and perhaps counts of the model.
+    let counted = api.counters().await.since(&before);
+    assert_eq!(counted.done("POST", "reservations"), 2, "{counted:?}");
+    let written = counted.done("PUT", "networks");
+    assert!(written <= 4, "{written} writes of Networks: {counted:?}");
+    // The pages of the watch's beginning, and this test's own list: none for the new subnet.
+    let pages = (2 * (NETWORKS + 1)).div_ceil(500) as u64;
+    assert!(counted.count("LIST", "reservations") <= pages + 1, "{counted:?}");
+
+    let reply = replica.attached("n1", "new", json!({"network": "shop/net-7"})).await;
+    let slot: usize = reply.leases[0].rsplit_once('-').unwrap().1.parse().unwrap();
+    assert!(!(2..2 + LEASES_EACH).contains(&slot), "{reply:?}");
+    let metrics = replica.ask("GET", "/metrics", None).await.unwrap().body;
+    let of_seven = r#"knap_network_attachments{namespace="shop",network="net-7",class="many"}"#;
+    for line in
+        [format!("knap_leases {}", NETWORKS * LEASES_EACH + 1), format!("{of_seven} {}", LEASES_EACH + 1)]
+    {
+        assert!(metrics.lines().any(|found| found == line), "{line}");
+    }
+    assert_eq!(replica.release("n1", "new", &reply.leases).await.unwrap().status, 204);
+    assert_eq!(objects.leases().await.len(), NETWORKS * LEASES_EACH);
+}
