@@ -187,8 +187,8 @@ fn replaced_again_and_again_no_add_fails() {
     let host = Host::recorded();
     fs::remove_file(installed(&host)).unwrap();
     let size = usize::try_from(fs::metadata(knap_tests::binaries::knap()).unwrap().len()).unwrap();
-    // In memory, or a thousand syncs of a debug build would be most of it.
-    let _disk = host.tiny_disk_for_plugins(size * 5);
+    // In memory, or the syncs of a debug build would be most of it; with room for those that still run.
+    let _disk = host.tiny_disk_for_plugins(size * 9);
     let plugins = [variant(&host, "one"), variant(&host, "two")];
     host.install(&plugins[0]);
     let (done, added) = (AtomicBool::new(false), AtomicUsize::new(0));
