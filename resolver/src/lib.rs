@@ -5,7 +5,7 @@ pub mod attach;
 mod causes;
 pub mod claims;
 pub mod cli;
-mod cluster;
+pub mod cluster;
 pub mod command;
 mod decision;
 pub mod fault;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use knap_resolver::cli::{Cli, Command};
-use knap_resolver::command::{crds, plan, serve, version};
+use knap_resolver::command::{crds, plan, serve, version, webhooks};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -30,6 +30,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(if planned.refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Command::Crds => print(&crds::yaml()?),
+        Command::Webhooks(args) => print(&webhooks::yaml(&args)?),
         Command::Version => print(&version::line()),
     }
 }

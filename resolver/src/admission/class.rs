@@ -66,7 +66,7 @@ fn partly_taken(view: &View, class: &NetworkClass) -> Vec<String> {
     let cidrs = class.subnets.iter().map(knap_core::Pool::cidr);
     let conflicts = cidrs.filter_map(|cidr| match cluster.conflict(cidr, &[], || None)? {
         knap_core::ClusterConflict::Range { subnet, cidr, what, .. } => {
-            Some(format!("NetworkClass {}: {cidr} of {subnet} is left out: it is {what}", class.name))
+            Some(format!("NetworkClass {}: of {subnet}, {cidr} is left out, {what}", class.name))
         }
         // Of these Networks take care by spec.reserved, each by itself.
         knap_core::ClusterConflict::Address { .. } => None,

@@ -3,9 +3,11 @@
 //! The files here decide, from the view and the object alone; `http` asks and answers. What is decided about Networks and
 //! classes is what the controllers would decide, by the same code: see [`crate::provision`].
 
+mod attachment;
 mod class;
 mod network;
 mod pod;
+mod raw;
 mod review;
 mod verdict;
 
@@ -14,6 +16,8 @@ use std::sync::Arc;
 use knap_protocol::NetworkName;
 
 pub(crate) use pod::Read;
+pub(crate) use raw::RawAttachments;
+pub use raw::RawPolicy;
 pub(crate) use review::{Answer, Question, answer};
 pub(crate) use verdict::Verdict;
 
@@ -31,13 +35,17 @@ pub(crate) enum Subject {
     Pod,
     /// A pod that names what leads to Networks, and knows nothing of Knap.
     Launcher,
+    /// A NetworkAttachmentDefinition that is made or changed.
+    Attachment,
 }
 
 /// How this cluster wants it.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// As the controllers have them.
-    pub rules: Rules,
+    pub(crate) rules: Rules,
+    /// What is done about definitions that are past Knap.
+    pub(crate) raw_attachments: RawAttachments,
 }
 
 impl Policy {
@@ -45,7 +53,7 @@ impl Policy {
     pub(crate) fn unknown(&self, view: &View, subject: Subject, question: &Question) -> Vec<NetworkName> {
         match subject {
             Subject::Pod => pod::unknown(view, question),
-            Subject::Network | Subject::NetworkClass | Subject::Launcher => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -60,6 +68,7 @@ impl Policy {
         match subject {
             Subject::Pod => pod::decide(view, self.rules, question, read).await,
             Subject::Launcher => pod::launcher(view, question),
+            Subject::Attachment => attachment::decide(&self.raw_attachments, question),
             Subject::Network => network::decide(view, self.rules, question).await,
             Subject::NetworkClass => class::decide(view, self.rules, question).await,
         }

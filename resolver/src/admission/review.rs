@@ -58,12 +58,24 @@ pub(crate) struct Question {
     /// `status`, say.
     #[serde(default)]
     pub(crate) sub_resource: Option<String>,
+    /// Who asks the API server.
+    #[serde(default)]
+    pub(crate) user_info: UserInfo,
     /// As it would be.
     #[serde(default)]
     pub(crate) object: Value,
     /// As it is; null where it is not there.
     #[serde(default)]
     pub(crate) old_object: Value,
+}
+
+/// Who asks the API server.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct UserInfo {
+    #[serde(default)]
+    pub(super) username: String,
+    #[serde(default)]
+    pub(super) groups: Option<Vec<String>>,
 }
 
 impl Question {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use knap_api::{Network, NetworkClass};
 use serde_json::{Value, json};
 
-use super::{Policy, Question, Read, Subject, Verdict, answer};
+use super::{Policy, Question, RawAttachments, Read, Subject, Verdict, answer};
 use crate::provision::Rules;
 use crate::store::Store;
 use crate::testing::World;
@@ -18,7 +18,7 @@ async fn review(world: &World, subject: Subject, operation: &str, object: &Value
         "request": {"uid": "r-1", "operation": operation, "namespace": "shop", "object": object, "oldObject": old}
     });
     let question = Question::read(body.to_string().as_bytes()).unwrap();
-    let policy = Policy { rules: Rules { sticky: false } };
+    let policy = Policy { rules: Rules { sticky: false }, raw_attachments: RawAttachments::default() };
     let verdict = policy.decide(&Arc::clone(&world.replica.view), subject, &question, &Read::new()).await;
     let answer = serde_json::to_value(answer(&question, &verdict)).unwrap();
     assert_eq!(answer["response"]["uid"], "r-1");
@@ -216,7 +216,10 @@ async fn the_clusters_own_networks_are_left_alone() {
     .await;
     let spec = fabric(&json!({}));
     let verdict = review(&world, Subject::NetworkClass, "CREATE", &class("fab", &spec), &Value::Null).await;
-    assert!(verdict.warnings[0].contains("10.64.0.0/23 of 10.64.0.0/16 is left out"), "{verdict:?}");
+    assert!(
+        verdict.warnings[0].contains("of 10.64.0.0/16, 10.64.0.0/23 is left out, the pod network of node n1"),
+        "{verdict:?}"
+    );
     let inside = fabric(&json!({"subnets": [{"cidr": "10.64.1.0/24", "prefixLength": 28}]}));
     let verdict = review(&world, Subject::NetworkClass, "CREATE", &class("fab", &inside), &Value::Null).await;
     assert!(refusal(&verdict).contains("the pod network of node n1"), "{verdict:?}");

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod serve;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,8 @@ use ipnetwork::IpNetwork;
 
 pub use crate::cluster::AgentAccount;
 pub use serve::{EmbeddedArgs, KubernetesArgs, LogFormat, ServeArgs, StoreArgs, StoreKind};
+
+pub use webhooks::{ServiceName, WebhooksArgs};
 
 /// Knap's resolver: decides what each attachment to a Network gets, and remembers it.
 #[derive(Debug, Parser)]
@@ -28,6 +31,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Print the CustomResourceDefinitions as YAML
     Crds,
+    /// Print the webhook configurations as YAML
+    Webhooks(WebhooksArgs),
     /// Print the version
     Version,
 }

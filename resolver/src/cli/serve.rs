@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
 use ipnetwork::IpNetwork;
 use rustls::pki_types::ServerName;
 
+use crate::admission::RawPolicy;
 use crate::cluster::AgentAccount;
 
 /// Arguments of `serve`.
@@ -86,6 +87,13 @@ pub struct KubernetesArgs {
     /// resolver's namespace
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub agent_service_account: Option<AgentAccount>,
+    /// What is done about NetworkAttachmentDefinitions that attach to links of the hosts, past Knap
+    #[arg(long, id = "raw-attachments", value_enum, default_value_t, value_name = "POLICY")]
+    pub raw_attachments: RawPolicy,
+    /// User or group that may make such definitions in any case; may be given again. Groups system:masters and
+    /// system:serviceaccounts:kube-system may anyway
+    #[arg(long = "raw-attachments-exempt", id = "raw-attachments-exempt", value_name = "NAME")]
+    pub raw_attachments_exempt: Vec<String>,
     /// Seconds for which requests are still taken after SIGTERM, while callers learn that it is not ready any more
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
@@ -106,12 +114,14 @@ pub enum LogFormat {
 
 /// Arguments of one store, which the other refuses.
 const EMBEDDED: [&str; 3] = ["manifests", "state", "token_file"];
-const KUBERNETES: [&str; 7] = [
+const KUBERNETES: [&str; 9] = [
     "kubeconfig",
     "namespace",
     "tls-name",
     "cluster-cidr",
     "agent_service_account",
+    "raw-attachments",
+    "raw-attachments-exempt",
     "drain",
     "gone-node-after",
 ];

@@ -12,6 +12,7 @@ pub(crate) mod node_tokens;
 pub(crate) mod own_networks;
 mod shared_secret;
 mod surroundings;
+pub mod webhooks;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// What `--cluster-cidr` says.
 pub(crate) fn given(cidrs: &[IpNetwork]) -> Vec<ClusterNetwork> {
-    let what = || "which the cluster uses (--cluster-cidr)".to_owned();
+    let what = || "a network of the cluster's own (--cluster-cidr)".to_owned();
     cidrs.iter().map(|cidr| ClusterNetwork { cidr: *cidr, what: what() }).collect()
 }
 

@@ -4,3 +4,4 @@ pub mod crds;
 pub mod plan;
 pub mod serve;
 pub mod version;
+pub mod webhooks;

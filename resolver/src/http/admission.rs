@@ -31,6 +31,7 @@ pub(super) fn router<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<
         .route("/admission/networkclasses", post(classes::<S>))
         .route("/admission/pods", post(pods::<S>))
         .route("/admission/launchers", post(launchers::<S>))
+        .route("/admission/attachments", post(attachments::<S>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // A picture that is not complete would let everything pass.
         .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
@@ -50,6 +51,10 @@ async fn pods<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<J
 
 async fn launchers<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
     review(&service, Subject::Launcher, body).await
+}
+
+async fn attachments<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::Attachment, body).await
 }
 
 type Body = Result<Bytes, BytesRejection>;

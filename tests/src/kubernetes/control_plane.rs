@@ -9,10 +9,15 @@ impl KubernetesApi {
     /// # Panics
     /// Where the assets have no kube-controller-manager.
     pub fn start_controller_manager(&mut self) {
-        self.start_acting(
-            "kube-controller-manager",
-            &["--controllers=namespace,garbagecollector".to_owned()],
-        );
+        self.start_controllers("namespace,garbagecollector");
+    }
+
+    /// Starts these of Kubernetes' own controllers.
+    ///
+    /// # Panics
+    /// Where the assets have no kube-controller-manager.
+    pub fn start_controllers(&mut self, controllers: &str) {
+        self.start_acting("kube-controller-manager", &[format!("--controllers={controllers}")]);
     }
 
     /// Starts what turns Deployments and DaemonSets into pods, gives service accounts their tokens, and finds pods their nodes.

@@ -40,11 +40,17 @@ impl KubernetesApi {
 
     /// What `knap-resolver plan` prints of these objects, by the kubeconfig that kubectl would use.
     pub fn plan(&self, objects: &str) -> String {
-        let mut command = Command::new(binaries::knap_resolver());
-        command.args(["plan", "-f", "-"]).env("KUBECONFIG", self.kubeconfig(ADMIN));
-        let printed = printed(command, objects);
+        let printed = self.planned("", objects);
         assert!(printed.success, "{printed:?}");
         printed.out
+    }
+
+    /// The same with these further words, where objects may be refused.
+    pub fn planned(&self, words: &str, objects: &str) -> Printed {
+        let mut command = Command::new(binaries::knap_resolver());
+        command.args(["plan", "-f", "-"]).args(words.split_whitespace());
+        command.env("KUBECONFIG", self.kubeconfig(ADMIN));
+        printed(command, objects)
     }
 
     /// The same, which must succeed; what it printed.

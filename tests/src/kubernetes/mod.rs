@@ -18,6 +18,7 @@ mod proxy;
 mod replica;
 mod server;
 pub mod trust;
+mod webhooks;
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -40,6 +41,7 @@ pub use self::finished::Finished;
 pub use self::objects::{Objects, condition};
 pub use self::proxy::{Fate, Proxy};
 pub use self::replica::{Replica, Reply};
+pub use self::webhooks::{WEBHOOKS, Written};
 
 use self::daemon::Daemon;
 use self::etcd::Etcd;

@@ -176,6 +176,13 @@ impl Replica {
         self.ask_over(trust::these(&trusted), token, method, path, body).await
     }
 
+    /// A client that keeps its connections, and trusts the resolver as nodes do.
+    pub async fn agent(&self) -> ureq::Agent {
+        let trusted = trust::authorities(&self.kubeconfig).await.expect("the ConfigMap knap-ca");
+        let config = ureq::Agent::config_builder().proxy(None).tls_config(trust::these(&trusted));
+        config.timeout_global(Some(GENEROUS)).build().into()
+    }
+
     async fn ask_over(
         &self,
         tls: TlsConfig,

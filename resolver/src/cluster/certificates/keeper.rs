@@ -15,6 +15,7 @@ use super::terms::Terms;
 use crate::causes::with_causes;
 use crate::cluster::named;
 use crate::cluster::shared_secret::{Document, SecretError, SharedSecret};
+use crate::cluster::webhooks::Publisher;
 use crate::http::Readiness;
 use crate::store::{ObjectName, Store, StoreError};
 
@@ -60,6 +61,7 @@ pub(crate) struct Keeper<S> {
     terms: Terms,
     served: Arc<Served>,
     readiness: Arc<Readiness>,
+    webhooks: Publisher,
 }
 
 impl<S: Store> Keeper<S> {
@@ -70,19 +72,25 @@ impl<S: Store> Keeper<S> {
         names: BTreeSet<String>,
         served: Arc<Served>,
         readiness: Arc<Readiness>,
+        webhooks: Publisher,
     ) -> Self {
         let secret = SharedSecret::new(store.clone(), ObjectName::namespaced(namespace, SECRET));
         let bundle = ObjectName::namespaced(namespace, BUNDLE);
         readiness.lacks(LACKING, Some(format!("Secret {} has not been read yet", secret.name())));
-        Self { store, secret, bundle, names, terms: Terms::of_this_build(), served, readiness }
+        Self { store, secret, bundle, names, terms: Terms::of_this_build(), served, readiness, webhooks }
     }
 
     /// Never ends.
     pub(crate) async fn run(self) {
         let mut shown = None;
         let mut troubled = false;
+        let mut unpublished = false;
         loop {
-            match self.look(&mut shown).await {
+            let looked = self.look(&mut shown).await;
+            if let (Ok(()), Some(material)) = (&looked, &shown) {
+                unpublished = self.publish_to_webhooks(material, unpublished).await;
+            }
+            match looked {
                 Ok(()) => troubled = false,
                 Err(error) if troubled => tracing::debug!(%error, "still can't keep the certificates"),
                 Err(error) => {
@@ -140,6 +148,19 @@ impl<S: Store> Keeper<S> {
                 StoreError::AlreadyExists { .. } | StoreError::Changed { .. } | StoreError::NotFound { .. },
             ) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the API server trust them too. Nodes are served whether it does or not. True if it failed.
+    async fn publish_to_webhooks(&self, material: &Material, failed_before: bool) -> bool {
+        match self.webhooks.publish(&material.bundle()).await {
+            Ok(()) => false,
+            Err(error) => {
+                if !failed_before {
+                    tracing::warn!(%error, "the API server may not be able to ask; trying again");
+                }
+                true
+            }
         }
     }
 

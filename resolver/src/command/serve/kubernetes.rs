@@ -8,13 +8,14 @@ use tokio::task::JoinSet;
 
 use super::stop::Stop;
 use super::{ServeError, Started};
-use crate::admission::Policy;
+use crate::admission::{Policy, RawAttachments};
 use crate::attach::Attacher;
 use crate::claims::Claims;
 use crate::cli::{KubernetesArgs, ServeArgs};
 use crate::cluster::authority::ClusterAuthority;
 use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
+use crate::cluster::webhooks::Publisher;
 use crate::cluster::{AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks};
 use crate::http::{Readiness, Service};
 use crate::identity::Pods;
@@ -38,6 +39,7 @@ pub(super) async fn start(
     let namespace = kubernetes.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     tracing::info!(server = %config.cluster_url, %namespace, "the Kubernetes API is the store");
     let cluster = KubernetesStore::new(config)?;
+    let client = cluster.client();
     let calls = StoreCalls::default();
     let store = Measured::new(cluster.clone(), calls.clone());
     let (view, mut followers) = View::follow(&store);
@@ -63,7 +65,9 @@ pub(super) async fn start(
     let served = Served::provisional().map_err(unprepared)?;
     let tls = Some(served.config().map_err(unprepared)?);
     let names = tls_names(args, kubernetes);
-    let keeper = certificates::Keeper::new(store.clone(), &namespace, names, served, Arc::clone(&readiness));
+    let webhooks = Publisher::new(client);
+    let keeper =
+        certificates::Keeper::new(store.clone(), &namespace, names, served, Arc::clone(&readiness), webhooks);
     parts.spawn(keeper.run());
     let (keeper, keyring) = node_tokens::Keeper::new(store.clone(), &namespace, Arc::clone(&readiness));
     parts.spawn(keeper.run());
@@ -78,7 +82,7 @@ pub(super) async fn start(
     let service = Arc::new(Service {
         metrics: metrics(&attacher),
         attacher,
-        admission: Some(Policy { rules: RULES }),
+        admission: Some(policy(kubernetes)),
         store,
         view,
         authority: Box::new(authority),
@@ -87,6 +91,12 @@ pub(super) async fn start(
         broken_manifests: Box::new(Vec::new),
     });
     Ok(Started { service, parts, followers, tls, left })
+}
+
+/// How admission reviews are answered.
+fn policy(kubernetes: &KubernetesArgs) -> Policy {
+    let raw_attachments = RawAttachments::new(kubernetes.raw_attachments, &kubernetes.raw_attachments_exempt);
+    Policy { rules: RULES, raw_attachments }
 }
 
 /// What nodes know this service by: what was given, and loopback, where a test or a person on this machine asks.

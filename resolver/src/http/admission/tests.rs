@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use crate::admission::Policy;
+use crate::admission::{Policy, RawAttachments};
 use crate::attach::Attacher;
 use crate::http::{Service, TokenFile, router};
 use crate::metrics::{Metrics, StoreCalls};
@@ -42,8 +42,8 @@ fn service(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> 
     }))
 }
 
-const fn policy() -> Policy {
-    Policy { rules: Rules { sticky: false } }
+fn policy() -> Policy {
+    Policy { rules: Rules { sticky: false }, raw_attachments: RawAttachments::default() }
 }
 
 async fn post(router: &axum::Router, path: &str, body: String) -> (StatusCode, Value) {
