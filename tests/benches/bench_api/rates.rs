@@ -77,9 +77,9 @@ async fn with(
     let mut shares = (0.0, 0.0, 0.0);
     for round in 0..ROUNDS {
         figures[0].push(raw::pairs(&objects.client, &leases, clients).await);
-        figures[1].push(knap(&first, count, &format!("o{round}"), api).await.rates);
+        figures[1].push(knap(&first, count, &format!("o{clients}-{round}"), api).await.rates);
         let busy = Busy::now();
-        let through_all = knap(&all, count, &format!("t{round}"), api).await;
+        let through_all = knap(&all, count, &format!("t{clients}-{round}"), api).await;
         (attach, release, shares) = (through_all.attach, through_all.release, busy.shares());
         figures[2].push(through_all.rates);
     }
