@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use knap_protocol::NetworkName;
 
-pub(crate) use pod::Read;
+pub(crate) use pod::{Read, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
 pub(crate) use review::{Answer, Question, answer};

@@ -32,11 +32,15 @@ const KNOWN: Source = Source { source: "known" };
 const READ: Source = Source { source: "read" };
 
 impl<S: Store> Pods<S> {
-    /// Begins to follow the pods of a store, in the task that is returned. It need not have learned anything yet to be asked.
-    pub fn follow(store: &S) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+    /// Begins to follow the pods of a store, in the task that is returned, and shows each to `seen` whenever it is new or
+    /// changed. It need not have learned anything yet to be asked.
+    pub fn follow(
+        store: &S,
+        seen: impl Fn(&BoundPod) + Send + 'static,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let pods =
             Arc::new(Self { store: store.clone(), facts: RwLock::default(), lookups: Family::default() });
-        (Arc::clone(&pods), follow(store.clone(), pods))
+        (Arc::clone(&pods), follow(store.clone(), pods, seen))
     }
 
     /// The pod that a node asks for, with a UID, if it is that node's.
@@ -109,9 +113,12 @@ fn check(node: NodeName, asked: &PodRef, read: Option<BoundPod>) -> Result<PodRe
     }
 }
 
-async fn follow<S: Store>(store: S, pods: Arc<Pods<S>>) {
+async fn follow<S: Store>(store: S, pods: Arc<Pods<S>>, seen: impl Fn(&BoundPod)) {
     let mut events = store.watch::<BoundPod>();
     while let Some(event) = events.next().await {
+        if let WatchEvent::Existing(pod) | WatchEvent::Applied(pod) = &event {
+            seen(pod);
+        }
         let mut facts = pods.facts.write();
         match event {
             WatchEvent::Restarted => facts.restart(),

@@ -47,7 +47,7 @@ async fn asked<S: Store>(
 }
 
 fn follow<S: Store>(store: &S) -> (Arc<Pods<S>>, JoinSet<()>) {
-    let (pods, follow) = Pods::follow(store);
+    let (pods, follow) = Pods::follow(store, |_| ());
     let mut tasks = JoinSet::new();
     tasks.spawn(follow);
     (pods, tasks)

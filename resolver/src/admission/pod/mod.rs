@@ -4,6 +4,7 @@ mod affinity;
 mod devices;
 mod merge;
 mod selection;
+mod slipped;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use self::merge::{Wanted, merge};
 use self::selection::{Selection, Selections};
+pub(crate) use self::slipped::slipped;
 use super::{Question, Verdict};
 use crate::attach::Refusal;
 use crate::cluster::nad::concerned;

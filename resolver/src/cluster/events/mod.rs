@@ -2,6 +2,7 @@
 
 mod pod;
 mod series;
+pub(crate) mod slipped;
 
 use std::time::Duration;
 

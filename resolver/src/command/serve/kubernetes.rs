@@ -16,7 +16,9 @@ use crate::cluster::authority::ClusterAuthority;
 use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::webhooks::Publisher;
-use crate::cluster::{AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks};
+use crate::cluster::{
+    AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks, slipped,
+};
 use crate::http::{Readiness, Service};
 use crate::identity::Pods;
 use crate::metrics::{Measured, Metrics, StoreCalls};
@@ -43,7 +45,8 @@ pub(super) async fn start(
     let calls = StoreCalls::default();
     let store = Measured::new(cluster.clone(), calls.clone());
     let (view, mut followers) = View::follow(&store);
-    let (pods, follow) = Pods::follow(&store);
+    let (events, write) = Events::new(cluster.clone());
+    let (pods, follow) = Pods::follow(&store, slipped::tell(events.clone()));
     followers.spawn(follow);
     let readiness = Arc::new(Readiness::default());
 
@@ -55,7 +58,6 @@ pub(super) async fn start(
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let fencing = nodes::Counters::default();
     let rules = nodes::Rules { gone_node_after: kubernetes.gone_node_after, ..nodes::Rules::default() };
-    let (events, write) = Events::new(cluster.clone());
     parts.spawn(write);
     let controllers =
         controllers(cluster, events.clone(), store.clone(), Arc::clone(&view), rules, fencing.clone());
