@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what ships, measures it (tests/benches), and writes target/bench.json and, where there can be a real Kubernetes API,
-# target/bench-api.json.
+# target/bench-api.json and target/bench-admission.json.
 
 source "$(dirname "$0")/prerequisites.sh"
 
@@ -25,4 +25,6 @@ else
   export KUBEBUILDER_ASSETS
   KNAP_BENCH_API_JSON=$target_dir/bench-api.json \
     cargo bench --locked --quiet -p knap-tests --features tiers,api --bench bench_api
+  KNAP_BENCH_JSON=$target_dir/bench-admission.json \
+    cargo bench --locked --quiet -p knap-tests --features tiers,api --bench admission
 fi
