@@ -9,6 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -46,6 +47,7 @@ pub(crate) struct Candidate<S> {
     lease: ObjectName,
     identity: String,
     timing: Timing,
+    leading: Gauge,
 }
 
 /// How a leadership ended.
@@ -65,7 +67,13 @@ struct Seen {
 impl<S: Store> Candidate<S> {
     /// For the Lease in this namespace. The identity is unique to this process.
     pub(crate) fn new(store: S, namespace: &str, timing: Timing) -> Self {
-        Self { store, lease: ObjectName::namespaced(namespace, LEASE), identity: identity(), timing }
+        let lease = ObjectName::namespaced(namespace, LEASE);
+        Self { store, lease, identity: identity(), timing, leading: Gauge::default() }
+    }
+
+    /// 1 while the controllers run here, 0 otherwise.
+    pub(crate) fn leading(&self) -> Gauge {
+        self.leading.clone()
     }
 
     /// Runs the controllers whenever the Lease is held, until `stop`; then the Lease is given back, and `left` dropped. Ends
@@ -87,8 +95,10 @@ impl<S: Store> Candidate<S> {
             let renewed = Instant::now();
             tracing::info!(identity = self.identity, lease = %self.lease, "leading: the controllers run here");
             let mut running = controllers();
+            self.leading.set(1);
             let (end, held) = self.lead(held, renewed, &mut running, stop.as_mut()).await;
             running.shutdown().await;
+            self.leading.set(0);
             match end {
                 End::Lost => {
                     tracing::warn!(lease = %self.lease, "no longer leading: the controllers have ended here");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use requests::{Call, Requests};
@@ -48,6 +49,17 @@ impl Metrics {
     #[must_use]
     pub fn with_fencing(self, fencing: &crate::nodes::Counters) -> Self {
         fencing.register(&mut self.registry.lock());
+        self
+    }
+
+    /// With whether the controllers run here.
+    #[must_use]
+    pub fn with_leader(self, leading: Gauge) -> Self {
+        self.registry.lock().register(
+            "leader",
+            "Whether the controllers run in this replica: 1 in one of all, 0 in the others",
+            leading,
+        );
         self
     }
 

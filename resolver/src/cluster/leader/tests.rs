@@ -1,10 +1,11 @@
-//! Leaders over one store in memory, with short times.
+//! Leaders over one store in memory, with times that are short, and long for a busy machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,14 +15,15 @@ use crate::store::{ObjectName, Preconditions, Store};
 use crate::testing::eventually;
 
 const TIMING: Timing = Timing {
-    duration: Duration::from_millis(400),
-    deadline: Duration::from_millis(250),
-    step: Duration::from_millis(20),
+    duration: Duration::from_secs(3),
+    deadline: Duration::from_secs(2),
+    step: Duration::from_millis(50),
 };
 
 /// One replica; how many controllers it runs.
 struct Replica {
     running: Arc<AtomicUsize>,
+    leading: Gauge,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -38,6 +40,7 @@ impl Drop for Controller {
 impl Replica {
     fn start(store: &EmbeddedStore) -> Self {
         let candidate = Candidate::new(store.clone(), "knap-system", TIMING);
+        let leading = candidate.leading();
         let running = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
         let counter = Arc::clone(&running);
@@ -55,7 +58,7 @@ impl Replica {
             let _ = stopped.await;
         };
         let task = tokio::spawn(candidate.run(stopped, oneshot::channel().0, controllers));
-        Self { running, stop: Some(stop), task }
+        Self { running, leading, stop: Some(stop), task }
     }
 
     fn leads(&self) -> bool {
@@ -73,7 +76,8 @@ async fn one_of_many_leads_and_hands_over_when_it_stops() {
     let mut replicas: Vec<Replica> = (0..3).map(|_| Replica::start(&store)).collect();
     let leaders = |replicas: &[Replica]| replicas.iter().filter(|replica| replica.leads()).count();
     eventually("one leads", || leaders(&replicas) == 1).await;
-    tokio::time::sleep(TIMING.duration * 2).await;
+    tokio::time::sleep(TIMING.duration + TIMING.step * 10).await;
+    assert!(replicas.iter().all(|replica| (replica.leading.get() == 1) == replica.leads()));
     assert_eq!(leaders(&replicas), 1, "it stays the only one for as long as it renews");
     let first = replicas.iter().position(Replica::leads).unwrap();
     let mut stopped = replicas.remove(first);
@@ -81,6 +85,7 @@ async fn one_of_many_leads_and_hands_over_when_it_stops() {
     stopped.stop.take().unwrap().send(()).unwrap();
     eventually("the next leads", || leaders(&replicas) == 1 && !stopped.leads()).await;
     assert!(begin.elapsed() < TIMING.duration, "a Lease that is given back is not waited for");
+    assert_eq!(stopped.leading.get(), 0);
 }
 
 #[tokio::test]

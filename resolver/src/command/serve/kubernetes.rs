@@ -56,6 +56,7 @@ pub(super) async fn start(
     parts.spawn(own_networks::follow(cluster.client(), Arc::clone(&view)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
+    let leading = candidate.leading();
     let fencing = nodes::Counters::default();
     let rules = nodes::Rules { gone_node_after: kubernetes.gone_node_after, ..nodes::Rules::default() };
     parts.spawn(write);
@@ -78,7 +79,10 @@ pub(super) async fn start(
     let authority = ClusterAuthority::new(store.clone(), store.clone(), Arc::clone(&view), keyring, agent);
 
     let metrics = |attacher: &Attacher<_>| {
-        Metrics::new(&view, &calls, attacher.counters()).with_fencing(&fencing).with_pods(&pods)
+        Metrics::new(&view, &calls, attacher.counters())
+            .with_fencing(&fencing)
+            .with_pods(&pods)
+            .with_leader(leading)
     };
     let attacher = Attacher::new(store.clone(), Arc::clone(&view)).asking(Arc::clone(&pods)).telling(events);
     let service = Arc::new(Service {
