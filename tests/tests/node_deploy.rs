@@ -10,6 +10,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -17,7 +20,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use knap_tests::nodes::manifests::{assert_strictly, charted, identity, kustomized};
-use serde_json::Value;
+use knap_tests::nodes::{Cluster, SYSTEM};
+use serde_json::{Value, json};
 
 /// Checks an object against its kind, as Kubernetes 1.33 has it.
 fn check(object: &Value) {
@@ -35,6 +39,8 @@ fn check(object: &Value) {
         "RoleBinding" => assert_strictly::<RoleBinding>(object),
         "Service" => assert_strictly::<Service>(object),
         "ServiceAccount" => assert_strictly::<ServiceAccount>(object),
+        "MutatingWebhookConfiguration" => assert_strictly::<MutatingWebhookConfiguration>(object),
+        "ValidatingWebhookConfiguration" => assert_strictly::<ValidatingWebhookConfiguration>(object),
         // Of the Prometheus operator, whose types nobody here has.
         "ServiceMonitor" => println!("a ServiceMonitor is read as YAML, and not checked further"),
         kind => panic!("no type for {kind}"),
@@ -105,4 +111,39 @@ fn every_value_of_the_chart_makes_valid_objects() {
         assert!(text.contains(expected), "{expected}");
     }
     assert!(!text.contains("NetworkPolicy"));
+}
+
+#[tokio::test]
+async fn the_api_server_accepts_the_chart() {
+    let cluster = Cluster::shared().await;
+    let mut objects = charted(&["resolver.clusterIP=null", "monitoring.dashboard.enabled=true"]);
+    objects.retain(|object| cluster.knows(object));
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+    let accepted = cluster.api.kubectl_ok("apply --dry-run=server -f -", &list.to_string());
+    assert_eq!(accepted.lines().count(), objects.len(), "{accepted}");
+    cluster.assert_never_forbidden();
+}
+
+/// As docs/deploy.md says it.
+#[tokio::test]
+async fn taken_away_it_leaves_the_node_as_it_was() {
+    let cluster = Cluster::alone().await;
+    let with_knap = cluster.node().tree();
+    assert!(with_knap.contains_key("/opt/cni/bin/knap"), "{with_knap:?}");
+    let argument =
+        json!([{ "op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--uninstall" }]);
+    cluster
+        .api
+        .kubectl_ok(&format!("patch daemonset -n {SYSTEM} knap-node --type=json --patch={argument}"), "");
+    cluster.wait_knap_ready().await;
+    let after = cluster.node().tree();
+    let before = cluster.before_knap();
+    let left: Vec<_> = after.iter().filter(|(path, content)| before.get(*path) != Some(content)).collect();
+    let missing: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    assert!(left.is_empty() && missing.is_empty(), "left: {left:#?}, missing: {missing:#?}");
+
+    // And back again.
+    cluster.apply_knap();
+    cluster.wait_knap_ready().await;
+    assert!(cluster.node().tree().contains_key("/opt/cni/bin/knap"));
 }

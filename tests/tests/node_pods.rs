@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+use std::time::Instant;
+
 use knap_tests::eventually;
 use knap_tests::nodes::{Cluster, network_status};
 use serde_json::{Value, json};
@@ -86,4 +88,48 @@ async fn a_pod_ends_while_the_resolver_is_down() {
 
     cluster.start_resolver().await;
     cluster.assert_nothing_left("outage/blue").await;
+}
+
+#[tokio::test]
+async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
+    let mut cluster = Cluster::alone().await;
+    make_network(&cluster, "reboot/blue").await;
+    for pod in ["reboot/gone", "reboot/back"] {
+        cluster.create_pod(pod, &asking("blue"));
+        cluster.pod_ready(pod).await;
+    }
+    let objects = cluster.api.objects().await;
+    let before = objects.leases().await;
+    assert_eq!(before.len(), 2);
+
+    cluster.power_off(0);
+    cluster.api.kubectl_ok("delete pod -n reboot gone --grace-period=0 --force", "");
+    cluster.boot(0);
+    let booted = Instant::now();
+
+    // No DEL has come, and none will.
+    let after = objects
+        .eventually("one lease is left, of this boot", async || {
+            let leases = objects.leases().await;
+            let [lease] = leases.as_slice() else { return None };
+            let new =
+                lease.spec.holders.iter().all(|holder| holder.boot_id != before[0].spec.holders[0].boot_id);
+            new.then(|| lease.clone())
+        })
+        .await;
+    println!("{:?} after the boot, no lease was stale", booted.elapsed());
+    cluster.pod_ready("reboot/back").await;
+    assert_eq!(cluster.addresses("reboot/back", "net1"), after.spec.addresses);
+    let ledger = cluster.node().ledger();
+    assert_eq!((ledger.entries().len(), ledger.tombstones().len(), ledger.corrupt().len()), (1, 0, 0));
+
+    // Its addresses are there for others.
+    cluster.create_pod("reboot/new", &asking("blue"));
+    cluster.pod_ready("reboot/new").await;
+    let new = cluster.addresses("reboot/new", "net1");
+    assert!(cluster.reaches("reboot/back", &new[0]), "{new:?}");
+    for pod in ["reboot/new", "reboot/back"] {
+        cluster.delete_pod(pod);
+    }
+    cluster.assert_nothing_left("reboot/blue").await;
 }

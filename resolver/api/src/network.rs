@@ -188,7 +188,8 @@ pub struct NetworkStatus {
 /// What columns show: a column can't put lists or two numbers together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NetworkSummary {
-    /// `10.64.7.0/24,fd00:64:7::/64`.
+    /// `10.64.7.0/24,fd00:64:7::/64`. Left out where there are none: API servers before 1.21 take an empty text for null.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subnets: String,
     /// Attachments there are and can be, `34/253`; the first alone where there are no addresses.
     pub used: String,

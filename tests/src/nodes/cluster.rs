@@ -1,5 +1,6 @@
 //! A control plane and its nodes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::{GENEROUS, Sandbox};
 #[derive(Debug)]
 pub struct Cluster {
     pub(super) nodes: Vec<Node>,
+    pub(super) before: BTreeMap<String, String>,
     /// The control plane, reachable from the threads that have entered its namespace.
     pub api: KubernetesApi,
     supplies: Supplies,
@@ -48,7 +50,15 @@ impl Cluster {
             endpoint: api.endpoint(),
             token: ADMIN.to_owned(),
         };
-        let mut cluster = Self { nodes: Vec::new(), api, supplies, control, _cgroups: cgroups, folder };
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            before: BTreeMap::new(),
+            api,
+            supplies,
+            control,
+            _cgroups: cgroups,
+            folder,
+        };
         (0..nodes).for_each(|_| cluster.add_node());
         for node in &cluster.nodes {
             cluster.wait_node_ready(&node.name).await;
@@ -85,11 +95,14 @@ impl Cluster {
         self.nodes.first().expect("a node")
     }
 
-    /// Takes a node's power away and boots it again.
-    pub fn reboot(&mut self, node: usize) {
-        static BOOTS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(2);
-        let number = BOOTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.nodes[node].reboot(&self.control, number);
+    /// Takes a node's power away: what is in its memory is gone.
+    pub fn power_off(&mut self, node: usize) {
+        self.nodes[node].power_off();
+    }
+
+    /// Boots it again, with another boot ID, and with a runtime and a kubelet that know nothing of what ran there: no DEL comes.
+    pub fn boot(&mut self, node: usize) {
+        self.nodes[node].boot_again(&self.control);
     }
 
     /// Waits until the API server holds a node ready.

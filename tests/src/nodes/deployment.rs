@@ -1,5 +1,6 @@
 //! Knap on a cluster, as `kubectl apply -k deploy` puts it there.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ pub const SYSTEM: &str = "knap-system";
 impl Cluster {
     /// Applies what `deploy/` holds, with images of the programs under test, and waits until all is ready.
     pub async fn deploy(&mut self) {
+        self.before = self.node().tree();
         let folder = self.folder.path();
         let made = [
             images::of_programs(folder, "localhost/knap-resolver:0.1.0", &[binaries::knap_resolver()]),
@@ -64,11 +66,21 @@ impl Cluster {
     /// Waits until resolver and agents are ready.
     pub async fn wait_knap_ready(&self) {
         for part in ["deployment/knap-resolver", "daemonset/knap-node"] {
-            let begin = Instant::now();
-            while !self.api.kubectl(&format!("rollout status -n {SYSTEM} {part} --timeout=1s"), "").success {
-                assert!(begin.elapsed() < GENEROUS * 2, "{part} is not ready");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            self.wait_rolled_out(SYSTEM, part).await;
+        }
+    }
+
+    /// Waits until all pods of a Deployment, say, are there and ready.
+    pub async fn wait_rolled_out(&self, namespace: &str, workload: &str) {
+        let begin = Instant::now();
+        while !self.api.kubectl(&format!("rollout status -n {namespace} {workload} --timeout=1s"), "").success
+        {
+            assert!(
+                begin.elapsed() < GENEROUS * 2,
+                "{workload} is not ready: {}",
+                self.api.kubectl(&format!("describe pods -n {namespace}"), "").out
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -87,6 +99,20 @@ impl Cluster {
     pub async fn start_resolver(&self) {
         self.api.kubectl_ok(&format!("scale -n {SYSTEM} deployment/knap-resolver --replicas=2"), "");
         self.wait_knap_ready().await;
+    }
+
+    /// What was on the disk of the first node before Knap came: [`Node::tree`](super::Node::tree).
+    pub fn before_knap(&self) -> &BTreeMap<String, String> {
+        &self.before
+    }
+
+    /// # Panics
+    /// If the API server has refused something to the resolver.
+    pub fn assert_never_forbidden(&self) {
+        let logs = format!("logs -n {SYSTEM} -l app.kubernetes.io/name=knap-resolver --tail=-1");
+        let logs = self.api.kubectl_ok(&logs, "");
+        let refused: Vec<&str> = logs.lines().filter(|line| line.contains("orbidden")).collect();
+        assert!(refused.is_empty(), "{refused:#?}");
     }
 
     /// Whether this API server, which may be an old one, has an object's kind; it says so where not.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What tests' pods run: a shell and what looks at the network. It sleeps until it is told to end.
-pub(super) const BUSYBOX: &str = "knap.test/busybox:1";
+pub(super) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
 /// What holds a pod's namespaces.
 pub(super) const PAUSE: &str = "knap.test/pause:1";
 

@@ -10,6 +10,7 @@ shift
 cd "$folder/disk"
 
 mkdir -p proc sys dev run tmp usr etc root var/lib var/log opt old
+ln -sfn /run var/run
 mount --rbind /usr usr
 mount -o remount,bind,ro usr
 for name in bin sbin lib lib32 lib64; do

@@ -14,6 +14,8 @@ pub(super) fn install(machine: &Machine, number: u8) {
     for plugin in ["bridge", "host-local", "loopback", "macvlan", "portmap", "static", "tuning"] {
         machine.install(&delegates().join(plugin), &format!("/opt/cni/bin/{plugin}"));
     }
+    // As every node that has run a pod.
+    std::fs::create_dir_all(machine.path("/var/lib/cni")).expect("a folder on a machine's disk");
     machine.install(&program(), "/opt/cni/bin/multus");
     let config = json!({
         "cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus", "kubeconfig": KUBECONFIG,

@@ -1,7 +1,10 @@
 //! One node.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -34,6 +37,7 @@ pub struct Node {
     /// Its name in the cluster.
     pub name: String,
     number: u8,
+    boots: u32,
     daemons: Vec<Daemon>,
     machine: Machine,
     supplies: Supplies,
@@ -50,10 +54,11 @@ impl Node {
     ) -> Self {
         let shared = [shared, &[supplies.tools.clone(), supplies.assets.clone()]].concat();
         let machine = Machine::new(folder, shared);
-        let mut node = Self { name: format!("n{number}"), number, daemons: Vec::new(), machine, supplies };
+        let mut node =
+            Self { name: format!("n{number}"), number, boots: 1, daemons: Vec::new(), machine, supplies };
         node.write_access();
         multus::install(&node.machine, number);
-        node.set_boot_id(1);
+        node.set_boot_id(node.boots);
         node.boot(control);
         node
     }
@@ -83,12 +88,29 @@ impl Node {
         self.supplies.images.extend_from_slice(images);
     }
 
-    /// Takes its power away and boots it again: what was in memory is gone, the boot ID is another one.
-    pub(super) fn reboot(&mut self, control: &Sandbox, number: u32) {
+    /// Takes its power away.
+    pub(super) fn power_off(&mut self) {
         self.daemons.clear();
         self.machine.power_off();
-        self.set_boot_id(number);
+    }
+
+    /// Boots it again under another boot ID, without what runtime, kubelet and Multus kept on disk.
+    pub(super) fn boot_again(&mut self, control: &Sandbox) {
+        for forgotten in RUNTIME_STATE {
+            let _ = fs::remove_dir_all(self.machine.path(forgotten));
+        }
+        self.boots += 1;
+        self.set_boot_id(self.boots);
         self.boot(control);
+    }
+
+    /// Every file and folder of its disk that is not the runtime's, the kubelet's or Multus': its mode, and what is in it.
+    pub fn tree(&self) -> BTreeMap<String, String> {
+        let mut tree = BTreeMap::new();
+        for top in ["etc", "opt", "root", "var"] {
+            look(&self.machine.path("/"), Path::new(top), &mut tree);
+        }
+        tree
     }
 
     /// The last lines of what its programs logged.
@@ -135,6 +157,34 @@ impl Node {
             "contexts": [{ "name": "node", "context": { "cluster": "node", "user": "node" } }],
         });
         self.machine.write(kubelet::KUBECONFIG, config.to_string());
+    }
+}
+
+/// What a node's own programs keep on disk.
+const RUNTIME_STATE: [&str; 7] = [
+    "/var/lib/cni/cache",
+    "/var/lib/cni/multus",
+    "/var/lib/cni/networks",
+    "/var/lib/cni/results",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log",
+];
+
+fn look(disk: &Path, inside: &Path, tree: &mut BTreeMap<String, String>) {
+    let name = format!("/{}", inside.display());
+    if RUNTIME_STATE.contains(&name.as_str()) || name == BOOT_ID {
+        return;
+    }
+    let path = disk.join(inside);
+    let Ok(metadata) = path.symlink_metadata() else { return };
+    let mut content = DefaultHasher::new();
+    content.write(&fs::read(&path).unwrap_or_default());
+    tree.insert(name, format!("{:o} {:x}", metadata.mode(), content.finish()));
+    if metadata.is_dir() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            look(disk, &inside.join(entry.file_name()), tree);
+        }
     }
 }
 
