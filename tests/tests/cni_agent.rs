@@ -50,7 +50,9 @@ fn of_the_dead_nothing_is_left_and_what_runs_is_left_alone() {
     let (dead, _) = attach(&host, "dead");
     let (pod, config) = attach(&host, "web-0");
     drop(dead);
-    eventually("the dead one is reaped", || (host.ledger.entries().len() == 1).then_some(()));
+    eventually("the dead one is reaped, and the resolver told", || {
+        (host.ledger.entries().len() == 1 && host.ledger.tombstones().is_empty()).then_some(())
+    });
     host.resolver.stop();
     // Told when the plugin is asked again.
     agent.wait_says(503, "StatusFails");

@@ -235,6 +235,7 @@ async fn a_node_that_stays_deleted_is_fenced_where_that_is_asked_for() {
     world.reconcile("boot-1", &[]).await;
     assert!(is_fenced(&world.inventory().await, FenceReason::NodeGone), "it is still gone");
     world.node(false).await;
+    eventually("the Node is back", || !view.nodes.is_empty()).await;
     world.reconcile("boot-1", &[]).await;
     world.attach("c2", json!({})).await.unwrap();
 }
