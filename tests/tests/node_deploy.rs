@@ -19,7 +19,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use knap_tests::nodes::manifests::{assert_strictly, charted, identity, kustomized};
+use knap_tests::nodes::manifests::{assert_strictly, charted, charted_in, identity, kustomized, webhooks};
 use knap_tests::nodes::{Cluster, SYSTEM};
 use serde_json::{Value, json};
 
@@ -94,6 +94,7 @@ fn every_value_of_the_chart_makes_valid_objects() {
         "node.nodeSelector={rack: a}",
         "node.extraArgs=[--uninstall]",
         "networkPolicy.enabled=false",
+        "webhooks.rawAttachments=refuse",
         "rbac.aggregate=false",
         "monitoring.serviceMonitor.enabled=true",
         "monitoring.dashboard.enabled=true",
@@ -107,17 +108,33 @@ fn every_value_of_the_chart_makes_valid_objects() {
         "--cluster-cidr=10.244.0.0/16",
         "--drain=9",
         "--uninstall",
+        "--raw-attachments=refuse",
     ] {
         assert!(text.contains(expected), "{expected}");
     }
     assert!(!text.contains("NetworkPolicy"));
 }
 
+#[test]
+fn the_chart_has_the_webhooks_that_the_resolver_prints() {
+    let of_chart = |values: &[&str]| {
+        let mut objects = charted_in("net", values);
+        objects.retain(|object| object["kind"].as_str().unwrap().ends_with("WebhookConfiguration"));
+        by_identity(objects)
+    };
+    for policy in ["allow", "warn", "refuse"] {
+        let printed = webhooks(&format!("--service net/knap-resolver --raw-attachments {policy}"));
+        let value = format!("webhooks.rawAttachments={policy}");
+        assert_eq!(of_chart(&[&value]), by_identity(printed), "{policy}");
+    }
+    assert!(of_chart(&["webhooks.enabled=false"]).is_empty());
+}
+
 #[tokio::test]
 async fn the_api_server_accepts_the_chart() {
     let cluster = Cluster::shared().await;
-    let mut objects = charted(&["resolver.clusterIP=null", "monitoring.dashboard.enabled=true"]);
-    objects.retain(|object| cluster.knows(object));
+    let objects = charted(&["resolver.clusterIP=null", "monitoring.dashboard.enabled=true"]);
+    let objects = cluster.as_known(objects);
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     let accepted = cluster.api.kubectl_ok("apply --dry-run=server -f -", &list.to_string());
     assert_eq!(accepted.lines().count(), objects.len(), "{accepted}");

@@ -73,6 +73,21 @@ async fn two_pods_meet_on_a_network() {
 }
 
 #[tokio::test]
+async fn knaps_annotation_alone_attaches_a_pod() {
+    let cluster = Cluster::shared().await;
+    make_network(&cluster, "plainly/blue").await;
+    cluster.create_pod("plainly/a", &json!({ "knap.github.com/networks": "blue@blue0" }));
+    let pod = cluster.pod_ready("plainly/a").await;
+    let status = network_status(&pod);
+    assert_eq!((&status[1]["name"], &status[1]["interface"]), (&json!("plainly/blue"), &json!("blue0")));
+    let leases = cluster.api.objects().await.leases().await;
+    let lease = leases.iter().find(|lease| lease.spec.network.namespace == "plainly").unwrap();
+    assert_eq!(cluster.addresses("plainly/a", "blue0"), lease.spec.addresses);
+    cluster.delete_pod("plainly/a");
+    cluster.assert_nothing_left("plainly/blue").await;
+}
+
+#[tokio::test]
 async fn a_pod_ends_while_the_resolver_is_down() {
     let cluster = Cluster::alone().await;
     make_network(&cluster, "outage/blue").await;

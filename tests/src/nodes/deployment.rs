@@ -33,8 +33,7 @@ impl Cluster {
 
     /// Applies the objects alone, once the images are there.
     pub fn apply_knap(&self) {
-        let mut objects = manifests::kustomized("deploy");
-        objects.retain(|object| self.knows(object));
+        let mut objects = self.as_known(manifests::kustomized("deploy"));
         for object in &mut objects {
             if object["kind"] == "DaemonSet" {
                 let arguments =
@@ -43,6 +42,10 @@ impl Cluster {
                 // The kernel's boot is that of the outside, and nobody here wants to wait a minute.
                 arguments.push(json!(format!("--boot-id-file={BOOT_ID}")));
                 arguments.push(json!("--reap-interval=5"));
+            }
+            // A busy machine is no reason to let a pod pass unasked.
+            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+                webhook["timeoutSeconds"] = json!(30);
             }
         }
         self.apply(&objects);
@@ -63,11 +66,12 @@ impl Cluster {
         }
     }
 
-    /// Waits until resolver and agents are ready.
+    /// Waits until resolver and agents are ready, and the API server asks about what is written.
     pub async fn wait_knap_ready(&self) {
         for part in ["deployment/knap-resolver", "daemonset/knap-node"] {
             self.wait_rolled_out(SYSTEM, part).await;
         }
+        self.api.objects().await.webhooks_answer().await;
     }
 
     /// Waits until all pods of a Deployment, say, are there and ready.
@@ -113,6 +117,23 @@ impl Cluster {
         let logs = self.api.kubectl_ok(&logs, "");
         let refused: Vec<&str> = logs.lines().filter(|line| line.contains("orbidden")).collect();
         assert!(refused.is_empty(), "{refused:#?}");
+    }
+
+    /// What this API server, which may be an old one, can be given of objects: no kinds that it does not have, and webhooks without
+    /// match conditions before Kubernetes 1.30.
+    pub fn as_known(&self, mut objects: Vec<Value>) -> Vec<Value> {
+        let conditions = "explain validatingwebhookconfigurations.webhooks.matchConditions";
+        if !self.api.kubectl(conditions, "").success {
+            println!("this API server does not know match conditions: webhooks are applied without them");
+            let without = manifests::webhooks("--without-match-conditions");
+            for object in &mut objects {
+                let other =
+                    without.iter().find(|other| manifests::identity(other) == manifests::identity(object));
+                other.into_iter().for_each(|other| object.clone_from(other));
+            }
+        }
+        objects.retain(|object| self.knows(object));
+        objects
     }
 
     /// Whether this API server, which may be an old one, has an object's kind; it says so where not.

@@ -7,6 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::SYSTEM;
+use crate::binaries;
+
 /// A path in the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -31,17 +34,33 @@ pub fn kustomized(folder: &str) -> Vec<Value> {
 /// # Panics
 /// With what to do, where nothing is named that renders it.
 pub fn charted(values: &[&str]) -> Vec<Value> {
+    charted_in(SYSTEM, values)
+}
+
+/// The same for a release in another namespace.
+///
+/// # Panics
+/// As [`charted`].
+pub fn charted_in(namespace: &str, values: &[&str]) -> Vec<Value> {
     let renderer = std::env::var_os("KNAP_CHART_RENDERER")
         .expect("export KNAP_CHART_RENDERER=$(tests/setup/chart-renderer.sh), or run this tier by `make test TIERS=node`");
     let made = Command::new(&renderer)
         .arg("knap")
         .arg(repository("deploy/helm/knap"))
-        .arg("knap-system")
+        .arg(namespace)
         .args(values)
         .output();
     let made = made.expect("the chart's renderer");
     assert!(made.status.success(), "the chart with {values:?}: {}", String::from_utf8_lossy(&made.stderr));
     parse(&String::from_utf8(made.stdout).expect("UTF-8"))
+}
+
+/// The webhook objects that the resolver prints when it is given these words.
+pub fn webhooks(words: &str) -> Vec<Value> {
+    let mut command = Command::new(binaries::knap_resolver());
+    let printed = command.arg("webhooks").args(words.split_whitespace()).output().expect("the resolver");
+    assert!(printed.status.success(), "webhooks {words}: {}", String::from_utf8_lossy(&printed.stderr));
+    parse(&String::from_utf8(printed.stdout).expect("UTF-8"))
 }
 
 /// An object's kind, and its name with its namespace.
