@@ -30,6 +30,8 @@ struct OneNode {
     replica: Replica,
     objects: Objects,
     host: Host,
+    /// UID of the pod that is attached, `shop/web-0`.
+    pod_uid: String,
 }
 
 impl OneNode {
@@ -57,7 +59,8 @@ impl OneNode {
         let host = Host::in_cluster(&json!({}));
         host.delegates.install("first");
         fs::remove_file(host.node_file()).unwrap();
-        let cluster = Self { _api: api, replica, objects, host };
+        let pod_uid = objects.pod("shop/web-0", "n1").await.metadata.uid.unwrap();
+        let cluster = Self { _api: api, replica, objects, host, pod_uid };
         cluster.mount().await;
         cluster
     }
@@ -91,6 +94,7 @@ impl OneNode {
                 flag("--service-account-token", &self.file("pod-token")),
                 flag("--ca-bundle", &self.file("ca-bundle")),
                 "--node-ip=192.0.2.7".to_owned(),
+                "--reap-interval=5".to_owned(),
             ],
         )
     }
@@ -102,7 +106,8 @@ impl OneNode {
     /// ADD and DEL by the node file that the agent has written.
     fn attach_and_detach(&self, container: &str) {
         let (pod, config) = (self.host.pod(container), thin_config("shop/blue", "1.0.0"));
-        assert_eq!(Call::add(container, &pod, &config).run(&self.host).addresses().len(), 1);
+        let add = Call::add(container, &pod, &config).pod("shop", "web-0", &self.pod_uid);
+        assert_eq!(add.run(&self.host).addresses().len(), 1);
         Call::del(container, &pod, &config).run(&self.host).quiet();
     }
 }
@@ -137,7 +142,7 @@ async fn a_token_that_is_revoked_is_obtained_anew() {
         json!({"metadata": {"annotations": {"knap.github.com/node-tokens-not-before": now.to_string()}}});
     let nodes = Api::<Node>::all(cluster.objects.client.clone());
     nodes.patch("n1", &PatchParams::default(), &Patch::Merge(revoke)).await.unwrap();
-    // Within a minute: the reap that follows is refused, and then so is the inventory.
+    // The next reap is refused, and then so is the inventory.
     cluster.objects.eventually("another token", async || (cluster.token() != first).then_some(())).await;
     tokio::task::block_in_place(|| agent.wait_ready());
     tokio::task::block_in_place(|| cluster.attach_and_detach("c1"));

@@ -49,7 +49,7 @@ async fn a_look_that_fails_is_repeated_before_anything_is_answered() {
     }
     // One that fails for as long as anybody waits: what was made is withdrawn, and the caller told why.
     behind.proxy.on("get reservations", Fate::Refused(503));
-    let problem = behind.refused("c9", json!({"deadlineSeconds": 2})).await;
+    let problem = behind.refused("c9", json!({"deadlineSeconds": 3})).await;
     assert!(problem.status == 503 && problem.detail.contains("reservations can't be read"), "{problem:?}");
     assert_eq!(behind.leases().await.len(), 3);
 }

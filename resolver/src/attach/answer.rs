@@ -24,6 +24,8 @@ use crate::store::{ObjectName, Store};
 
 /// How long a Network may be waited for that the controller has not decided about yet.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What is kept of a request's time for undoing what it has made, and for telling why.
+const WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// One question, with all that its answer depends on.
 pub(super) struct Question<'a> {
@@ -136,7 +138,7 @@ impl<S: Store> Attacher<S> {
             match network.map_err(closed).and(node) {
                 Ok(()) => return self.refuse_released(question.request),
                 // As long as it may still be withdrawn in time: an API server that is restarted is back in seconds.
-                Err(refusal) if refusal.is_unread() && Instant::now() + REPEAT * 2 < question.deadline => {
+                Err(refusal) if refusal.is_unread() && Instant::now() + WITHDRAWAL < question.deadline => {
                     tokio::time::sleep(REPEAT).await;
                 }
                 Err(refusal) => return Err(refusal),
