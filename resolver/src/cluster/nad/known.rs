@@ -37,6 +37,8 @@ pub(super) struct Known {
 struct Inner {
     state: State,
     definitions: Definitions,
+    /// How far the watch has told: a later version than that is news to it, an earlier one may be long past.
+    told: u64,
     /// What a restarted watch has told so far.
     gathered: Option<Definitions>,
 }
@@ -71,7 +73,8 @@ impl Definitions {
 
 impl Known {
     pub(super) fn new() -> Self {
-        let inner = Inner { state: State::Unread, definitions: Definitions::default(), gathered: None };
+        let inner =
+            Inner { state: State::Unread, definitions: Definitions::default(), told: 0, gathered: None };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -95,9 +98,24 @@ impl Known {
         self.inner.lock().definitions.by_network.keys().cloned().collect()
     }
 
-    /// What the API server has answered is known before the watch tells it.
+    /// What the API server has answered is known before the watch tells it; what the watch has passed by then is not.
     pub(super) fn insert(&self, definition: NetworkAttachmentDefinition) {
-        self.inner.lock().definitions.insert(definition);
+        let mut inner = self.inner.lock();
+        if version_of(&definition) > inner.told {
+            inner.definitions.insert(definition);
+        }
+    }
+
+    fn tell(&self, definition: NetworkAttachmentDefinition) {
+        let mut inner = self.inner.lock();
+        inner.told = inner.told.max(version_of(&definition));
+        inner.definitions.insert(definition);
+    }
+
+    fn tell_gone(&self, definition: &NetworkAttachmentDefinition) {
+        let mut inner = self.inner.lock();
+        inner.told = inner.told.max(version_of(definition));
+        inner.definitions.remove(&ObjectName::of(definition));
     }
 
     pub(super) fn remove(&self, name: &ObjectName) {
@@ -147,12 +165,12 @@ pub(super) async fn follow(store: KubernetesStore, view: Arc<View>, known: Arc<K
             WatchEvent::Applied(definition) => {
                 if known.is_new(&definition) {
                     let before = known.get(&ObjectName::of(&definition));
+                    known.tell(definition.clone());
                     tell(&view, &definition, before.as_deref());
-                    known.insert(definition);
                 }
             }
             WatchEvent::Deleted(definition) => {
-                known.remove(&ObjectName::of(&definition));
+                known.tell_gone(&definition);
                 tell(&view, &definition, None);
             }
         }
@@ -192,6 +210,11 @@ pub(super) async fn is_served(client: &Client) -> Result<bool, kube::Error> {
     }
 }
 
+/// The API server counts the changes of a kind in one sequence.
+fn version_of(definition: &NetworkAttachmentDefinition) -> u64 {
+    definition.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+}
+
 fn tell(view: &View, definition: &NetworkAttachmentDefinition, before: Option<&NetworkAttachmentDefinition>) {
     let mut networks = concerned(&ObjectName::of(definition));
     networks.extend(leads_to(definition));
@@ -202,5 +225,36 @@ fn tell(view: &View, definition: &NetworkAttachmentDefinition, before: Option<&N
         if view.networks.get(&network).is_some() {
             view.tell(&Change::Network(network));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn version(version: u64, config: &str) -> NetworkAttachmentDefinition {
+        let metadata = json!({"namespace": "shop", "name": "blue", "resourceVersion": version.to_string()});
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"config": config}})).unwrap()
+    }
+
+    fn config(known: &Known) -> Option<String> {
+        known.get(&ObjectName::namespaced("shop", "blue"))?.spec.config.clone()
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_does_not_hide_what_was_told_since() {
+        let known = Known::new();
+        known.insert(version(5, "made"));
+        assert_eq!(config(&known).as_deref(), Some("made"), "before the watch tells it");
+        known.tell(version(5, "made"));
+        known.tell(version(7, "changed by hand"));
+        known.insert(version(6, "healed before that"));
+        assert_eq!(config(&known).as_deref(), Some("changed by hand"));
+        known.insert(version(8, "healed"));
+        assert_eq!(config(&known).as_deref(), Some("healed"));
+        known.tell_gone(&version(9, "healed"));
+        known.insert(version(8, "healed"));
+        assert_eq!(config(&known), None);
     }
 }
