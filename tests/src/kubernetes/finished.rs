@@ -48,10 +48,17 @@ impl KubernetesApi {
         let subnets = json!([{ "cidr": "100.64.0.0/10", "prefixLength": 24 }]);
         objects.class("many", json!({ "provider": "bridge", "subnets": subnets })).await;
         objects.network("shop/model", json!({ "class": "many" })).await;
-        let network = objects.ready("shop/model").await;
+        objects.ready("shop/model").await;
         let reply = replica.attached("n1", "model", json!({ "network": "shop/model" })).await;
         let lease = objects.leases().await.pop().expect("a lease");
         replica.release("n1", "model", &reply.leases).await.expect("an answer");
+        // A finished status has counted the nodes too.
+        let counted = async || {
+            let network = objects.get_network("shop/model").await?;
+            let nodes = network.status.as_ref()?.nodes.as_ref()?;
+            (nodes.total > 0).then_some(network)
+        };
+        let network = objects.eventually("the nodes are counted", counted).await;
         let reservations = objects.reservations().await;
         replica.stop().await;
         let status = network.status.as_ref().expect("its status");
