@@ -26,8 +26,10 @@ pub(crate) struct Burst {
 pub(crate) async fn measure(api: &KubernetesApi) -> Burst {
     let replicas = api.start_replicas_with(3, &["--log=warn"]).await;
     let objects = api.objects().await;
+    let subnets = json!([{ "cidr": "10.128.0.0/16", "prefixLength": 24 }]);
+    objects.class("burst", json!({ "provider": "bridge", "subnets": subnets })).await;
     for number in 0..NETWORKS {
-        objects.network(&format!("shop/net-{number}"), json!({ "provider": "bridge" })).await;
+        objects.network(&format!("shop/net-{number}"), json!({ "class": "burst" })).await;
     }
     for number in 0..NETWORKS {
         objects.ready(&format!("shop/net-{number}")).await;
