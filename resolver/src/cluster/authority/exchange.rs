@@ -117,12 +117,8 @@ impl<S: Store, R: Reviews> Exchange<S, R> {
         let name: NodeName = node.parse().map_err(|_| ExchangeError::NotANode(node.to_owned()))?;
         let known = self.nodes.read(node).await?.ok_or_else(|| ExchangeError::NoNode(node.to_owned()))?;
         let now = Timestamp::now();
-        let made = Claims {
-            node: node.to_owned(),
-            uid: known.uid.clone(),
-            issued: now.as_second(),
-            expires: i64::MAX,
-        };
+        let made =
+            Claims { node: node.to_owned(), uid: known.uid.clone(), issued: now, expires: Timestamp::MAX };
         if check(&made, &known).is_err() {
             let not_before = known.tokens_not_before.unwrap_or_default();
             return Err(ExchangeError::Revoked { node: node.to_owned(), not_before });

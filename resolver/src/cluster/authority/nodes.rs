@@ -126,9 +126,9 @@ pub(super) fn check(claims: &Claims, node: &KnownNode) -> Result<(), NodeError> 
         let (node, not_before) = (claims.node.clone(), not_before.clone());
         return Err(NodeError::UnreadableRevocation { node, not_before });
     };
-    if claims.issued < time.as_second() {
-        let issued = Timestamp::from_second(claims.issued).unwrap_or_default();
-        return Err(NodeError::Revoked { node: claims.node.clone(), issued, not_before: not_before.clone() });
+    if claims.issued < time {
+        let (node, not_before) = (claims.node.clone(), not_before.clone());
+        return Err(NodeError::Revoked { node, issued: claims.issued, not_before });
     }
     Ok(())
 }
@@ -139,22 +139,28 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_node_until_it_is_revoked() {
-        let claims = Claims { node: "n1".to_owned(), uid: "u1".to_owned(), issued: 1_000, expires: 2_000 };
+        let at = |millisecond| Timestamp::from_millisecond(millisecond).unwrap();
+        let claims = Claims {
+            node: "n1".to_owned(),
+            uid: "u1".to_owned(),
+            issued: at(1_000_500),
+            expires: at(2_000_000),
+        };
         let node = |uid: &str, not_before: Option<&str>| KnownNode {
             uid: uid.to_owned(),
             tokens_not_before: not_before.map(str::to_owned),
             ..KnownNode::default()
         };
-        for good in [None, Some("1970-01-01T00:16:40Z"), Some("1970-01-01T01:16:40+01:00")] {
+        for good in [None, Some("1970-01-01T00:16:40.5Z"), Some("1970-01-01T01:16:40+01:00")] {
             check(&claims, &node("u1", good)).unwrap();
         }
         let refused = |node: KnownNode| check(&claims, &node).unwrap_err().to_string();
         assert!(refused(node("u2", None)).contains("made anew"));
-        let revoked = refused(node("u1", Some("1970-01-01T00:16:41Z")));
-        assert!(
-            revoked.contains("issued at 1970-01-01T00:16:40Z") && revoked.contains("Node n1"),
-            "{revoked}"
-        );
+        for later in ["1970-01-01T00:16:40.6Z", "1970-01-01T00:16:41Z"] {
+            let revoked = refused(node("u1", Some(later)));
+            let told = ["issued at 1970-01-01T00:16:40.5Z", "Node n1", later];
+            assert!(told.iter().all(|told| revoked.contains(told)), "{revoked}");
+        }
         for nonsense in ["", "yesterday", "1970-01-01"] {
             assert!(refused(node("u1", Some(nonsense))).contains("is no time"), "{nonsense}");
         }

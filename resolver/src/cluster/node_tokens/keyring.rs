@@ -111,12 +111,11 @@ impl Keyring {
     ) -> Result<NodeCredentials, TokenError> {
         let keys = self.keys.load_full().ok_or_else(|| self.no_keys())?;
         let key = signer(&keys, &self.terms, now).ok_or_else(|| self.no_keys())?;
-        let lifetime = self.terms.token.as_secs();
-        let issued = now.as_second();
-        let expires = issued.saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX));
-        let claims = Claims { node: node.to_string(), uid: uid.to_owned(), issued, expires };
+        let lifetime = self.terms.token;
+        let expires = now.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
+        let claims = Claims { node: node.to_string(), uid: uid.to_owned(), issued: now, expires };
         let token = signed(&claims, key).map_err(|error| TokenError::Unwritable(error.to_string()))?;
-        Ok(NodeCredentials { token, expires_in_seconds: lifetime })
+        Ok(NodeCredentials { token, expires_in_seconds: lifetime.as_secs() })
     }
 
     /// What a token says, if it is good. One of an unknown key may have been signed by a replica that knows more: the
@@ -132,8 +131,7 @@ impl Keyring {
         }
         let claims = verified?;
         if claims.is_over(now) {
-            let since = Timestamp::from_second(claims.expires).unwrap_or(now);
-            return Err(TokenError::Expired { node: claims.node, since });
+            return Err(TokenError::Expired { node: claims.node, since: claims.expires });
         }
         Ok(claims)
     }
@@ -206,7 +204,7 @@ mod tests {
         let NodeCredentials { token, expires_in_seconds } = keyring.sign(&node, "u1", at(1_000)).unwrap();
         assert_eq!(expires_in_seconds, 86_400);
         let claims = keyring.verify(token.as_bytes(), at(87_399)).await.unwrap();
-        assert_eq!((claims.node.as_str(), claims.uid.as_str(), claims.issued), ("n1", "u1", 1_000));
+        assert_eq!((claims.node.as_str(), claims.uid.as_str(), claims.issued), ("n1", "u1", at(1_000)));
         let expired = keyring.verify(token.as_bytes(), at(87_400)).await.unwrap_err();
         assert_eq!(expired, TokenError::Expired { node: "n1".to_owned(), since: at(87_400) });
         assert_eq!(keyring.verify(b"something", at(1)).await, Err(TokenError::NotOne));

@@ -19,17 +19,14 @@ pub(crate) struct Claims {
     pub(crate) node: String,
     /// The UID of the Node object that there was then.
     pub(crate) uid: String,
-    /// Seconds since 1970.
-    #[serde(rename = "iat")]
-    pub(crate) issued: i64,
-    /// Seconds since 1970.
-    #[serde(rename = "exp")]
-    pub(crate) expires: i64,
+    /// Not in whole seconds: whoever revokes means all that there are, those of this second too.
+    pub(crate) issued: Timestamp,
+    pub(crate) expires: Timestamp,
 }
 
 impl Claims {
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.expires <= now.as_second()
+        self.expires <= now
     }
 }
 
@@ -76,8 +73,12 @@ impl<'a> Shown<'a> {
 mod tests {
     use super::*;
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     fn claims() -> Claims {
-        Claims { node: "n1".to_owned(), uid: "u1".to_owned(), issued: 1_000, expires: 2_000 }
+        Claims { node: "n1".to_owned(), uid: "u1".to_owned(), issued: at(1_000), expires: at(2_000) }
     }
 
     fn key() -> Key {
@@ -128,7 +129,6 @@ mod tests {
 
     #[test]
     fn it_lives_until_it_expires() {
-        let at = |second| Timestamp::from_second(second).unwrap();
         assert!(!claims().is_over(at(1_999)) && claims().is_over(at(2_000)));
     }
 }
