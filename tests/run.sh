@@ -19,6 +19,16 @@ record() {
   done
 }
 
+# failures LOG - each test that failed, with where it panicked and what it said first.
+failures() {
+  awk '
+    /^test .* \.\.\. FAILED$/ { sub(/^test /, ""); sub(/ \.\.\. FAILED$/, ""); names[++count] = $0 }
+    /^---- .* stdout ----$/ { sub(/^---- /, ""); sub(/ stdout ----$/, ""); name = $0 }
+    told { why[name] = why[name] ": " substr($0, 1, 300); told = 0 }
+    / panicked at / && !(name in why) { sub(/.* panicked at /, ""); sub(/:$/, ""); why[name] = " at " $0; told = 1 }
+    END { for (i = 1; i <= count; i++) print "failed: " names[i] why[names[i]] }' "$1"
+}
+
 # tests TIER COMMAND… - runs a `cargo test` and records what its closing lines say.
 tests() {
   local tier=$1 log=$logs/$1.log begin=$SECONDS status=0 ran failed ignored
@@ -29,7 +39,7 @@ tests() {
     /^test result:/ { passed += $4; failed += $6; ignored += $8 }
     END { print passed + failed, failed + 0, ignored + 0 }' "$log")
   mapfile -t why < <(
-    sed -n 's/^    \([^ ]*\)$/failed: \1/p' "$log" | sort -u
+    failures "$log"
     sed -n 's/^test \(.*\) \.\.\. ignored/skipped: \1/p' "$log"
     cat "$logs/$tier.skipped" 2>/dev/null
   )
