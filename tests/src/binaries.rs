@@ -1,6 +1,9 @@
 //! How the programs under test are found.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Builds all that the tiers run.
 pub const BUILD: &str = "cargo build --workspace --features knap-cni/fault-points,knap-resolver/fault-points";
@@ -8,6 +11,26 @@ pub const BUILD: &str = "cargo build --workspace --features knap-cni/fault-point
 /// The CNI plugin, built with fault points.
 pub fn knap() -> PathBuf {
     program("knap")
+}
+
+/// Makes a plugin of another version in a folder: without symbols, so that it is soon copied, and with a name at its end, which
+/// the kernel does not load.
+pub fn another_knap(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    strip(&knap(), &path);
+    let mut file = File::options().append(true).open(&path).expect("a stripped plugin");
+    file.write_all(name.as_bytes()).expect("a name at a plugin's end");
+    path
+}
+
+/// Copies a program without its symbols.
+///
+/// # Panics
+/// If there is no `strip`, which comes with every C compiler.
+pub fn strip(program: &Path, to: &Path) {
+    let stripped = Command::new("strip").arg("-o").arg(to).arg(program).output();
+    let stripped = stripped.expect("strip of binutils, which comes with every C compiler");
+    assert!(stripped.status.success(), "strip: {}", String::from_utf8_lossy(&stripped.stderr));
 }
 
 /// The resolver, built with fault points.

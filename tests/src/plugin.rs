@@ -128,7 +128,12 @@ impl Call {
 
     /// The same by another file: the installed plugin.
     pub fn run_by(&self, host: &Host, program: &Path) -> Answer {
-        let mut command = assert_cmd::Command::from_std(host.plugin_command(program));
+        self.run_as(host.plugin_command(program))
+    }
+
+    /// The same by a command that has all but the call's own variables and input.
+    pub(crate) fn run_as(&self, command: std::process::Command) -> Answer {
+        let mut command = assert_cmd::Command::from_std(command);
         command.envs(&self.env).write_stdin(self.stdin.clone());
         let output = command.output().expect("knap runs");
         Answer {

@@ -19,8 +19,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use knap_tests::nodes::Cluster;
 use knap_tests::nodes::manifests::{assert_strictly, charted, charted_in, identity, kustomized, webhooks};
-use knap_tests::nodes::{Cluster, SYSTEM};
 use serde_json::{Value, json};
 
 /// Checks an object against its kind, as Kubernetes 1.33 has it.
@@ -147,11 +147,8 @@ async fn taken_away_it_leaves_the_node_as_it_was() {
     let cluster = Cluster::alone().await;
     let with_knap = cluster.node().tree();
     assert!(with_knap.contains_key("/opt/cni/bin/knap"), "{with_knap:?}");
-    let argument =
-        json!([{ "op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--uninstall" }]);
-    cluster
-        .api
-        .kubectl_ok(&format!("patch daemonset -n {SYSTEM} knap-node --type=json --patch={argument}"), "");
+    let arguments = "/spec/template/spec/containers/0/args/-";
+    cluster.patch_agents(&json!([{ "op": "add", "path": arguments, "value": "--uninstall" }]));
     cluster.wait_knap_ready().await;
     let after = cluster.node().tree();
     let before = cluster.before_knap();

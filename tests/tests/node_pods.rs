@@ -8,10 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use knap_tests::eventually;
+use knap_tests::binaries::{another_knap, knap_installer, strip};
 use knap_tests::nodes::{Cluster, network_status};
+use knap_tests::{Call, eventually, thin_config};
 use serde_json::{Value, json};
 
 /// Makes a Network of the built-in class for bridges, in a namespace of its own.
@@ -147,4 +149,96 @@ async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
         cluster.delete_pod(pod);
     }
     cluster.assert_nothing_left("reboot/blue").await;
+}
+
+const REPLACEMENTS: usize = 1000;
+
+/// Ends what runs beside the replacements, whichever of them ends first and however.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// ADDs and DELs by the plugin in the runtime's folder for the pod `upgrade/steady`, until `done`; how many.
+fn attach_again_and_again(cluster: &Cluster, name: &str, uid: &str, done: &AtomicBool) -> usize {
+    let (node, config) = (cluster.node(), thin_config("upgrade/blue", "1.0.0"));
+    let _ends = Ends(done);
+    let sandbox = node.make_sandbox(name);
+    let call = |command| Call::new(command, name, &config).netns(&sandbox).pod("upgrade", "steady", uid);
+    let mut added = 0;
+    while !done.load(Ordering::SeqCst) {
+        node.call(&call("ADD")).result();
+        node.call(&call("DEL")).quiet();
+        added += 1;
+    }
+    node.remove_sandbox(name);
+    added
+}
+
+/// Pods that the kubelet starts and ends, two at a time, one of which reaches the other, until `done`; how many.
+fn run_pods_again_and_again(cluster: &Cluster, done: &AtomicBool) -> usize {
+    let _ends = Ends(done);
+    let mut pods = 0;
+    while !done.load(Ordering::SeqCst) {
+        let names = [format!("a{pods}"), format!("b{pods}")];
+        let [one, other] = names.each_ref().map(|name| format!("upgrade/{name}"));
+        for pod in [&one, &other] {
+            cluster.create_pod(pod, &asking("blue"));
+        }
+        cluster.api.kubectl_ok("wait pods -n upgrade --all --for=condition=Ready --timeout=60s", "");
+        assert!(cluster.reaches(&one, &cluster.addresses(&other, "net1")[0]));
+        cluster.api.kubectl_ok(&format!("delete pods -n upgrade {} --timeout=60s", names.join(" ")), "");
+        pods += 2;
+    }
+    pods
+}
+
+#[tokio::test]
+async fn while_the_plugin_is_replaced_a_thousand_times_no_pod_notices() {
+    let cluster = Cluster::alone().await;
+    make_network(&cluster, "upgrade/blue").await;
+    cluster.create_pod("upgrade/steady", &asking("blue"));
+    let uid = cluster.pod_ready("upgrade/steady").await.metadata.uid.unwrap();
+    let address = cluster.addresses("upgrade/steady", "net1");
+    // It would put its own version back, and has the lock of who may install.
+    cluster.stop_agents().await;
+
+    let plugins = ["one", "two"].map(|name| another_knap(cluster.folder(), name));
+    let installer = cluster.folder().join("installer");
+    strip(&knap_installer(), &installer);
+    let (cluster, done, begun) = (&*cluster, &AtomicBool::new(false), Instant::now());
+    let (replaced, added, pods) = std::thread::scope(|scope| {
+        let adding = ["direct-0", "direct-1"]
+            .map(|name| (name, uid.clone()))
+            .map(|(name, uid)| scope.spawn(move || attach_again_and_again(cluster, name, &uid, done)));
+        let running = scope.spawn(|| run_pods_again_and_again(cluster, done));
+        let replacing = scope.spawn(|| {
+            let _ends = Ends(done);
+            let numbers = (0..REPLACEMENTS).take_while(|_| !done.load(Ordering::SeqCst));
+            numbers.map(|number| cluster.node().replace_knap(&installer, &plugins[number % 2])).count()
+        });
+        let added: usize = adding.map(|thread| thread.join().unwrap()).iter().sum();
+        (replacing.join().unwrap(), added, running.join().unwrap())
+    });
+    println!("{replaced} replacements, {added} ADDs and DELs, {pods} pods in {:?}", begun.elapsed());
+    assert!(replaced == REPLACEMENTS && added > REPLACEMENTS / 10 && pods > 4);
+    let events =
+        cluster.api.kubectl_ok("get events -n upgrade -o custom-columns=REASON:.reason,:.message", "");
+    // The bridge of the pods' default network fails where two DELs of one sandbox meet; no pod starts later for that.
+    let failed = |line: &&str| line.starts_with("Failed") && !line.contains("[:bridge]: error DEL");
+    assert!(events.contains("Started"), "{events}");
+    assert_eq!(events.lines().filter(failed).collect::<Vec<_>>(), [""; 0]);
+
+    cluster.start_agents().await;
+    assert_eq!(cluster.node().knap_files(), [".knap.previous", "knap"]);
+    assert_eq!(
+        cluster.addresses("upgrade/steady", "net1"),
+        address,
+        "what ran before has not noticed either"
+    );
+    cluster.delete_pod("upgrade/steady");
+    cluster.assert_nothing_left("upgrade/blue").await;
 }

@@ -1,7 +1,7 @@
 //! A control plane and its nodes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
@@ -83,6 +83,11 @@ impl Cluster {
                 (!leases && !files && !links).then_some(())
             })
             .await;
+    }
+
+    /// A folder of its own that its nodes see at the same path.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its nodes.

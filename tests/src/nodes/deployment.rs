@@ -12,6 +12,8 @@ use crate::{GENEROUS, binaries};
 
 /// Where Knap is.
 pub const SYSTEM: &str = "knap-system";
+/// A label in the agents' node selector that no node has.
+const NODES_OF_NOBODY: &str = "/spec/template/spec/nodeSelector/knap-tests";
 
 impl Cluster {
     /// Applies what `deploy/` holds, with images of the programs under test, and waits until all is ready.
@@ -88,13 +90,36 @@ impl Cluster {
         }
     }
 
+    /// Ends the agents, and waits until none is left.
+    pub async fn stop_agents(&self) {
+        let nowhere = json!([{ "op": "add", "path": NODES_OF_NOBODY, "value": "none" }]);
+        self.patch_agents(&nowhere);
+        self.wait_gone("knap-node").await;
+    }
+
+    /// Starts agents again, and waits until they are ready.
+    pub async fn start_agents(&self) {
+        self.patch_agents(&json!([{ "op": "remove", "path": NODES_OF_NOBODY }]));
+        self.wait_knap_ready().await;
+    }
+
+    /// Changes the agents' DaemonSet by a JSON patch.
+    pub fn patch_agents(&self, patch: &Value) {
+        let patch = format!("patch daemonset -n {SYSTEM} knap-node --type=json --patch={patch}");
+        self.api.kubectl_ok(&patch, "");
+    }
+
     /// Ends every resolver, and waits until none is left.
     pub async fn stop_resolver(&self) {
         self.api.kubectl_ok(&format!("scale -n {SYSTEM} deployment/knap-resolver --replicas=0"), "");
-        let pods = format!("get pods -n {SYSTEM} -l app.kubernetes.io/name=knap-resolver -o name");
+        self.wait_gone("knap-resolver").await;
+    }
+
+    async fn wait_gone(&self, name: &str) {
+        let pods = format!("get pods -n {SYSTEM} -l app.kubernetes.io/name={name} -o name");
         let begin = Instant::now();
         while !self.api.kubectl_ok(&pods, "").is_empty() {
-            assert!(begin.elapsed() < GENEROUS * 2, "resolvers do not end");
+            assert!(begin.elapsed() < GENEROUS * 2, "pods of {name} do not end");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -11,6 +11,7 @@ mod machine;
 pub mod manifests;
 mod multus;
 mod node;
+mod plugin;
 mod pods;
 mod shared;
 mod wire;
