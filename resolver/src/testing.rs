@@ -1,5 +1,7 @@
 //! What this crate's tests share: a controller and any number of replicas over one store in memory.
 
+mod troubled;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use crate::provision::{Provisioner, Rules, condition, is_ready};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
 use crate::view::View;
+pub(crate) use troubled::{Fate, Troubled};
 
 /// One process that serves attachments.
 pub(crate) struct Replica<S: Store> {

@@ -30,18 +30,23 @@ pub enum Closed {
 
 type Answer = Result<(), Closed>;
 
-/// One shared look per Network.
+/// A Network's UID, and names of Reservations of it.
+pub(super) type Watched = (String, Arc<[String]>);
+
+/// One shared look for all who watch the same Reservations of a Network. Who has prepared it before it changed watches
+/// others than who has since, and neither is answered by the other's look.
 #[derive(Default)]
 pub(super) struct Gates {
-    by_uid: Mutex<HashMap<String, Coalesced<Answer>>>,
+    looks: Mutex<HashMap<Watched, Coalesced<Answer>>>,
 }
 
 impl Gates {
     /// Looks, with a read that begins after this call, whether every one of these Reservations is there for this
     /// Network and not about to go. One look serves all that ask before it begins.
     pub(super) async fn check<S: Store>(&self, store: &S, uid: &str, reservations: &Arc<[String]>) -> Answer {
-        let gate = self.by_uid.lock().entry(uid.to_owned()).or_default().clone();
-        let (store, reservations, uid) = (store.clone(), Arc::clone(reservations), uid.to_owned());
+        let (uid, reservations) = (uid.to_owned(), Arc::clone(reservations));
+        let gate = self.looks.lock().entry((uid.clone(), Arc::clone(&reservations))).or_default().clone();
+        let store = store.clone();
         gate.read(move || async move {
             let looks = reservations.iter().map(|name| look(&store, &uid, name));
             join_all(looks).await.into_iter().collect()
@@ -49,9 +54,9 @@ impl Gates {
         .await
     }
 
-    /// Forgets Networks that are not served any more.
-    pub(super) fn retain(&self, is_served: impl Fn(&str) -> bool) {
-        self.by_uid.lock().retain(|uid, _| is_served(uid));
+    /// Forgets what nothing is served from any more.
+    pub(super) fn retain(&self, is_watched: impl Fn(&Watched) -> bool) {
+        self.looks.lock().retain(|watched, _| is_watched(watched));
     }
 }
 
@@ -69,4 +74,54 @@ async fn look<S: Store>(store: &S, uid: &str, name: &str) -> Answer {
         return Err(Closed::Unverified(name.to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use knap_api::{ReservationSpec, ReservationStatus, ReservedFor};
+
+    use super::*;
+    use crate::store::embedded::EmbeddedStore;
+    use crate::testing::{Fate, Troubled};
+
+    async fn verified(store: &EmbeddedStore, name: &str) -> Arc<[String]> {
+        let network =
+            ReservedFor { namespace: "shop".to_owned(), name: "blue".to_owned(), uid: "u1".to_owned() };
+        let spec = ReservationSpec {
+            network,
+            cidr: Some("10.9.0.0/24".to_owned()),
+            scope: None,
+            routed: false,
+            lease: None,
+        };
+        let mut made = store.create(&Reservation::new(name, spec)).await.unwrap();
+        made.status = Some(ReservationStatus { verified: true, draining: false });
+        store.update_status(&made).await.unwrap();
+        Arc::from([name.to_owned()])
+    }
+
+    #[tokio::test]
+    async fn who_watches_other_reservations_of_a_network_is_not_answered_by_the_same_look() {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let (now, before) = (verified(&store, "subnet-b").await, Arc::from(["subnet-a".to_owned()]));
+        let gates = Gates::default();
+        // The first look is under way until all have asked: the others wait for a turn.
+        let open = Arc::new(tokio::sync::Semaphore::new(0));
+        let opens = Arc::clone(&open);
+        let slow = Troubled::new(&store, move |_| {
+            let opens = Arc::clone(&opens);
+            async move {
+                drop(opens.acquire_owned().await);
+                Fate::Served
+            }
+        });
+        let (running, first, second, ()) = tokio::join!(
+            gates.check(&slow, "u1", &now),
+            gates.check(&slow, "u1", &now),
+            gates.check(&slow, "u1", &before),
+            async { open.add_permits(1) },
+        );
+        assert!(running.is_ok() && first.is_ok(), "{running:?} {first:?}");
+        assert!(matches!(&second, Err(Closed::Gone(gone)) if gone == "subnet-a"), "{second:?}");
+    }
 }

@@ -105,10 +105,6 @@ impl<S: Store> Attacher<S> {
 
     /// Forgets what was kept for Networks that are gone. To be called now and then.
     pub fn tidy(&self) {
-        let networks = self.view.networks.all();
-        let uids: std::collections::HashSet<&str> =
-            networks.iter().filter_map(|network| network.metadata.uid.as_deref()).collect();
-        self.gates.retain(|uid| uids.contains(uid));
         self.boots.retain(|node| self.view.inventories.get(&ObjectName::cluster(node.as_str())).is_some());
         self.lists.lock().retain(|name, _| self.view.network(name).is_some());
         for name in self.preparations.names() {
@@ -117,6 +113,8 @@ impl<S: Store> Attacher<S> {
                 self.view.leases.withdraw_offer(&name);
             }
         }
+        let watched = self.preparations.watched();
+        self.gates.retain(|look| watched.contains(look));
     }
 }
 

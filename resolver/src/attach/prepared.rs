@@ -1,6 +1,6 @@
 //! A Network made ready to serve: everything that attachments have in common, worked out once per version of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use knap_api::{NETWORK_UID_LABEL, Network, NetworkClass, Reservation};
@@ -9,6 +9,7 @@ use knap_protocol::NetworkName;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
+use super::gate::Watched;
 use super::refusal::Refusal;
 use crate::provision::{
     Granted, READY, Thing, built_in_by_name, condition, is_decided, is_ready, is_refused,
@@ -82,6 +83,12 @@ impl Preparations {
     /// Networks that preparations are kept for.
     pub(super) fn names(&self) -> Vec<NetworkName> {
         self.kept.lock().keys().cloned().collect()
+    }
+
+    /// What the Networks as they are prepared now are served from.
+    pub(super) fn watched(&self) -> HashSet<Watched> {
+        let kept = self.kept.lock();
+        kept.values().map(|prepared| (prepared.uid.clone(), Arc::clone(&prepared.watched))).collect()
     }
 
     /// Forgets a Network that is gone.
