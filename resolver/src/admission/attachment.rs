@@ -40,6 +40,7 @@ enum Config {
     Unreadable,
 }
 
+/// One that is about to go is no exception: Multus attaches by it for as long as a finalizer of anybody's keeps it.
 pub(super) fn decide(policy: &RawAttachments, question: &Question) -> Verdict {
     if question.leaves_spec_alone() || policy.allows(&question.user_info) {
         return Verdict::allowed();
@@ -126,6 +127,26 @@ mod tests {
         });
         let question = Question::read(review.to_string().as_bytes()).unwrap();
         decide(&RawAttachments::new(policy, &["sriov-operator".to_owned()]), &question)
+    }
+
+    #[test]
+    fn one_that_a_finalizer_keeps_while_it_goes_is_judged_like_any_other() {
+        let going = |finalizers: &[&str], config: &str| {
+            json!({"metadata": {"name": "raw", "namespace": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": finalizers}, "spec": {"config": config}})
+        };
+        let update = |new: Value| {
+            let review = json!({
+                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                "request": {"uid": "r", "operation": "UPDATE", "object": new,
+                    "oldObject": going(&["x/y"], r#"{"type": "knap"}"#)}
+            });
+            let question = Question::read(review.to_string().as_bytes()).unwrap();
+            decide(&RawAttachments::new(RawPolicy::Refuse, &[]), &question)
+        };
+        let changed = update(going(&["x/y"], r#"{"type": "macvlan"}"#));
+        assert!(changed.refused.is_some_and(|why| why.contains("macvlan")));
+        assert_eq!(update(going(&[], r#"{"type": "knap"}"#)), Verdict::allowed());
     }
 
     #[test]

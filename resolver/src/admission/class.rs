@@ -17,13 +17,14 @@ const NAMED: usize = 3;
 const TURN: usize = 64;
 
 pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) -> Verdict {
+    let serves_alike = question.is_about_what_goes() || question.leaves_spec_alone();
     let class: NetworkClass = match question.object() {
         Ok(class) => class,
-        Err(_) if question.leaves_spec_alone() => return Verdict::allowed(),
+        Err(_) if serves_alike => return Verdict::allowed(),
         Err(why) => return Verdict::refused(why),
     };
     let second_default = second_default(view, &class);
-    if question.leaves_spec_alone() {
+    if serves_alike {
         let asked = matches!(&*question.operation, "CREATE" | "UPDATE");
         return Verdict::allowed().and_warn(second_default.filter(|_| asked));
     }

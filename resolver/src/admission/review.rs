@@ -88,12 +88,16 @@ impl Question {
         review.request.ok_or(ReviewError::NoRequest)
     }
 
-    /// Whether the object is about to go, or only a part of it is written that has its own rules, or nothing that is looked
-    /// at is written at all: labels, annotations, finalizers.
+    /// Whether the object is about to go. A Network or a class is not served from then on, whatever is written.
+    pub(crate) fn is_about_what_goes(&self) -> bool {
+        self.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    }
+
+    /// Whether only a part of it is written that has its own rules, or nothing that is looked at is written at all: labels,
+    /// annotations, finalizers.
     pub(crate) fn leaves_spec_alone(&self) -> bool {
         self.sub_resource.as_deref().is_some_and(|part| !part.is_empty())
             || !matches!(&*self.operation, "CREATE" | "UPDATE")
-            || self.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
             || (self.operation == "UPDATE" && self.object.get("spec") == self.old_object.get("spec"))
     }
 

@@ -30,10 +30,11 @@ const ASKS: &str =
 /// Pods that ask Multus alone.
 const ASKS_MULTUS: &str = "has(object.metadata.annotations) && 'k8s.v1.cni.cncf.io/networks' in object.metadata.annotations && \
      !('knap.github.com/networks' in object.metadata.annotations)";
-/// What is not about to go: the last finalizer can always be taken off.
+/// What is not about to go, and so will never be served: the last finalizer can always be taken off.
 const STAYS: &str = "!has(object.metadata.deletionTimestamp)";
 /// What is new, or written differently.
-const CHANGES: &str = "request.operation == 'CREATE' || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec";
+const CHANGES: &str = "request.operation == 'CREATE' || has(object.spec) != has(oldObject.spec) || \
+     (has(object.spec) && object.spec != oldObject.spec)";
 
 /// Whether the API server knows match conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,8 @@ impl Webhooks<'_> {
     fn attachments(&self, refuse: bool) -> ValidatingWebhook {
         let (group, version) = (NetworkAttachmentDefinition::GROUP, NetworkAttachmentDefinition::VERSION);
         let rule = rule(group, version, "network-attachment-definitions", true);
-        let conditions = self.conditions(&[("stays", STAYS), ("changes", CHANGES)]);
+        // Multus attaches by one that is about to go as well, for as long as a finalizer of anybody's keeps it.
+        let conditions = self.conditions(&[("changes", CHANGES)]);
         self.validating("attachments", rule, conditions, refuse)
     }
 
@@ -271,12 +273,37 @@ mod tests {
             |spec: &str, more: &serde_json::Value| json!({"metadata": more, "spec": {"class": spec}});
         let (old, new) = (network("a", &json!({"name": "blue"})), network("b", &json!({"name": "blue"})));
         assert!(holds(CHANGES, "CREATE", &new, &json!(null)) && holds(CHANGES, "UPDATE", &new, &old));
-        assert!(holds(CHANGES, "UPDATE", &new, &json!({"metadata": {}})), "where a spec may be missing");
+        let without = json!({"metadata": {"name": "blue", "finalizers": ["x/y"]}});
+        assert!(holds(CHANGES, "UPDATE", &new, &without) && holds(CHANGES, "UPDATE", &without, &new));
+        assert!(!holds(CHANGES, "UPDATE", &json!({"metadata": {"name": "blue"}}), &without));
         let labelled = network("a", &json!({"name": "blue", "labels": {"x": "y"}}));
         assert!(!holds(CHANGES, "UPDATE", &labelled, &old));
         assert!(holds(STAYS, "UPDATE", &new, &old));
         let going = network("b", &json!({"name": "blue", "deletionTimestamp": "2026-01-01T00:00:00Z"}));
         assert!(!holds(STAYS, "UPDATE", &going, &old));
+    }
+
+    #[test]
+    fn a_definition_that_is_about_to_go_can_lose_its_finalizer_and_get_no_other_configuration() {
+        let of = ObjectsOf::Url("https://x".to_owned());
+        let [WebhookObjects::Validating(validating), _] = WebhookObjects::new(&of, MatchConditions::Known, true)
+        else {
+            panic!()
+        };
+        let webhooks = validating.webhooks.unwrap();
+        let attachments =
+            webhooks.iter().find(|webhook| webhook.name.starts_with("attachments")).unwrap();
+        let is_asked = |new: &serde_json::Value, old: &serde_json::Value| {
+            let conditions = attachments.match_conditions.as_ref().unwrap();
+            conditions.iter().all(|condition| holds(&condition.expression, "UPDATE", new, old))
+        };
+        let going = |finalizers: &[&str], config: &str| {
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers},
+                "spec": {"config": config}})
+        };
+        let old = going(&["x/y"], "{}");
+        assert!(!is_asked(&going(&[], "{}"), &old));
+        assert!(is_asked(&going(&["x/y"], r#"{"type": "macvlan"}"#), &old));
     }
 
     /// Whether what can't be asked about is refused, and by how many conditions, for each webhook.
