@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::claimant::Claimant;
 use super::lease::Asker;
-use super::make::{Made, REPEAT};
+use super::made::Made;
+use super::make::REPEAT;
 use super::placement::{Placement, PlacementError};
 use super::prepared::Prepared;
 use super::refusal::Refusal;
@@ -86,8 +87,7 @@ impl<S: Store> Attacher<S> {
         let made = self.make(&question).await?;
         fault::point("attach-created");
         if let Err(refusal) = self.settle(&question).await {
-            self.withdraw(made).await;
-            return Err(refusal);
+            return Err(self.withdraw(made, refusal).await);
         }
         reply(id, &question, &made)
     }

@@ -12,7 +12,7 @@ use super::Attacher;
 use super::answer::Question;
 use super::claimant::display;
 use super::freed::belongs;
-use super::make::Made;
+use super::made::Made;
 use super::refusal::Refusal;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
 

@@ -9,7 +9,8 @@ use super::Attacher;
 use super::answer::Question;
 use super::claimant::{Claimant, display};
 use super::lease::{hold, holders_of};
-use super::make::{Made, Origin};
+use super::made::{Lost, Made, Origin};
+use super::make::REPEAT;
 use super::refusal::Refusal;
 use crate::identity::BoundPod;
 use crate::store::{ObjectName, Store, StoreError};
@@ -35,12 +36,13 @@ impl<S: Store> Attacher<S> {
         claimant: &Claimant,
         made: &mut Made,
     ) -> Result<(), Refusal> {
+        let mut lost = None;
         loop {
             question.in_time()?;
             let Some(lease) = self.lease_of(claimant).await? else {
                 return self.anywhere(question, made).await;
             };
-            if let Some((lease, origin)) = self.adopt(question, lease).await? {
+            if let Some((lease, origin)) = self.adopt(question, lease, &mut lost).await? {
                 made.add(lease, origin);
                 return Ok(());
             }
@@ -56,15 +58,16 @@ impl<S: Store> Attacher<S> {
     }
 
     /// Makes the asker the holder of a lease that is kept for it: one write, unless it is that already. None if the lease has
-    /// changed in between.
+    /// changed in between, or may have, and is to be read again.
     pub(super) async fn adopt(
         &self,
         question: &Question<'_>,
         lease: NetworkLease,
+        lost: &mut Lost,
     ) -> Result<Option<(NetworkLease, Origin)>, Refusal> {
         let (asker, attempt) = (question.asker, &question.request.attempt);
         if lease.spec.holders.iter().any(|holder| asker.is(holder, attempt)) {
-            return Ok(Some((lease, Origin::Found)));
+            return Ok(Some((lease, question.origin(*lost))));
         }
         if !lease.spec.holders.is_empty() {
             return Err(Refusal::StillHeld {
@@ -84,9 +87,14 @@ impl<S: Store> Attacher<S> {
             }
             // Whether it happened shows in the lease.
             Err(
-                StoreError::Changed { .. } | StoreError::NotFound { .. } | StoreError::Unavailable { .. },
+                error @ (StoreError::Changed { .. }
+                | StoreError::NotFound { .. }
+                | StoreError::Unavailable { .. }),
             ) => {
-                tokio::time::sleep(super::make::REPEAT).await;
+                if matches!(error, StoreError::Unavailable { .. }) {
+                    *lost = Some(Origin::Adopted);
+                }
+                tokio::time::sleep(REPEAT).await;
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -1,5 +1,4 @@
-//! The leases of one attachment: made by creates that are the lock, found again when made before, undone when not
-//! needed.
+//! The leases of one attachment: made by creates that are the lock, or found again when made before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use tokio::time::Instant;
 use super::Attacher;
 use super::answer::{Question, pod_namespace};
 use super::extra::Extra;
-use super::freed::{delete, let_go};
 use super::lease::{holders_of, lease_on};
+use super::made::{Made, Origin};
 use super::placement::Place;
 use super::refusal::{Refusal, list};
 use crate::store::{Labels, ObjectName, Store, StoreError};
@@ -21,35 +20,6 @@ use crate::view::{LeaseIndex, next_candidate};
 
 /// How long to wait before a create is repeated whose outcome is not known, or a look that failed.
 pub(super) const REPEAT: Duration = Duration::from_millis(100);
-
-/// The leases of an attachment.
-pub(super) struct Made {
-    /// Where it is made.
-    pub(super) node: NodeFacts,
-    /// In the order of their slots.
-    leases: Vec<(NetworkLease, Origin)>,
-}
-
-/// How this call came by a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// An earlier call of the same attempt had it.
-    Found,
-    /// It was made.
-    Created,
-    /// It was kept for the asker, without a holder.
-    Adopted,
-}
-
-impl Made {
-    pub(super) fn leases(&self) -> impl Iterator<Item = &NetworkLease> {
-        self.leases.iter().map(|(lease, _)| lease)
-    }
-
-    pub(super) fn add(&mut self, lease: NetworkLease, origin: Origin) {
-        self.leases.push((lease, origin));
-    }
-}
 
 /// What came of one create.
 enum Created {
@@ -92,6 +62,11 @@ impl Question<'_> {
         }
     }
 
+    /// Whether a running attachment is asserted again, which knows its leases.
+    pub(super) fn is_reassertion(&self) -> bool {
+        !self.request.leases.is_empty()
+    }
+
     pub(super) fn in_time(&self) -> Result<(), Refusal> {
         if Instant::now() < self.deadline {
             Ok(())
@@ -102,14 +77,15 @@ impl Question<'_> {
 }
 
 impl<S: Store> Attacher<S> {
-    /// Makes the leases, or finds those that the same attempt made before. On an error nothing of this call is left.
+    /// Makes the leases, or finds those that the same attempt made before. On an error nothing of this call is left, or the
+    /// refusal says so.
     pub(super) async fn make(&self, question: &Question<'_>) -> Result<Made, Refusal> {
         let labels = self.view.node_labels(question.asker.node.as_str());
         let node = NodeFacts {
             name: question.asker.node.to_string(),
             labels: labels.map(|labels| labels.as_ref().clone()),
         };
-        let mut made = Made { node, leases: Vec::new() };
+        let mut made = Made::at(node);
         let places = self.places(question)?;
         let outcome = match &question.claimant {
             _ if !places.is_empty() => self.exactly(question, &places, &mut made).await,
@@ -118,10 +94,7 @@ impl<S: Store> Attacher<S> {
         };
         match outcome {
             Ok(()) => Ok(made),
-            Err(refusal) => {
-                self.withdraw(made).await;
-                Err(refusal)
-            }
+            Err(refusal) => Err(self.withdraw(made, refusal).await),
         }
     }
 
@@ -276,6 +249,7 @@ impl<S: Store> Attacher<S> {
         let claim = question.claimant.as_ref().map(|claimant| claimant.claim.clone());
         let wanted =
             lease_on(question.prepared, place, mac, &extras, claim, question.asker, question.request);
+        let mut lost = None;
         loop {
             question.in_time()?;
             match self.store.create(&wanted).await {
@@ -285,6 +259,7 @@ impl<S: Store> Attacher<S> {
                 }
                 Err(StoreError::AlreadyExists { .. }) => {}
                 Err(error @ StoreError::Unavailable { .. }) => {
+                    lost = Some(Origin::Created);
                     self.counters.repeats.inc();
                     tracing::warn!(lease = wanted.name_any(), %error, "the outcome of a create is not known; repeating it");
                     tokio::time::sleep(REPEAT).await;
@@ -297,7 +272,7 @@ impl<S: Store> Attacher<S> {
             let Some(lease) = there else { continue };
             self.view.leases.insert(&lease);
             if question.claimant.as_ref().is_some_and(|claimant| claimant.has(&lease)) {
-                match self.adopt(question, lease).await? {
+                match self.adopt(question, lease, &mut lost).await? {
                     Some((lease, origin)) => return Ok(Created::Ours(Box::new(lease), origin)),
                     None => continue,
                 }
@@ -306,7 +281,11 @@ impl<S: Store> Attacher<S> {
             let ours = lease.spec.network.uid == question.prepared.uid
                 && lease.spec.holders.iter().any(|holder| question.asker.is(holder, attempt));
             let lease = Box::new(lease);
-            return Ok(if ours { Created::Ours(lease, Origin::Found) } else { Created::Theirs(lease) });
+            return Ok(if ours {
+                Created::Ours(lease, question.origin(lost))
+            } else {
+                Created::Theirs(lease)
+            });
         }
     }
 
@@ -326,21 +305,5 @@ impl<S: Store> Attacher<S> {
         let listed = listed.await.map_err(Refusal::Store)?;
         self.view.leases.correct(name, &before, &listed);
         Ok(())
-    }
-
-    /// Undoes what this call made. What can't be undone now goes with the caller's DELETE.
-    pub(super) async fn withdraw(&self, made: Made) {
-        for (lease, origin) in made.leases.into_iter().rev() {
-            let (store, leases) = (&self.store, &self.view.leases);
-            let undone = match origin {
-                Origin::Found => continue,
-                Origin::Created => delete(store, leases, &lease).await,
-                Origin::Adopted => let_go(store, leases, &lease, |_| true).await,
-            };
-            self.counters.withdrawals.inc();
-            if let Err(error) = undone {
-                tracing::warn!(lease = lease.name_any(), %error, "can't withdraw a lease; it goes with its DELETE");
-            }
-        }
     }
 }

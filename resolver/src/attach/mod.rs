@@ -13,6 +13,7 @@ mod freed;
 mod gate;
 mod kept;
 mod lease;
+mod made;
 mod make;
 mod placement;
 mod prepared;

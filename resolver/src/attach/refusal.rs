@@ -173,6 +173,9 @@ pub enum Refusal {
     /// The store did not do its part.
     #[error("the resolver's store did not answer as it should: {}", with_causes(.0.as_ref()))]
     Store(Arc<StoreError>),
+    /// Refused, and something that was made on the way there could not be undone.
+    #[error(transparent)]
+    NotWithdrawn(Box<Refusal>),
     /// What the provider made can't be passed on.
     #[error("Network {network}: what its provider made can't be passed on: {reason}")]
     Answer {
@@ -188,6 +191,7 @@ impl Refusal {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::Identity(error) => error.kind(),
+            Self::NotWithdrawn(refusal) => refusal.kind(),
             Self::UnknownNetwork(_) => ProblemKind::UnknownNetwork,
             Self::NotReady { .. } => ProblemKind::NotReady,
             Self::NotPermitted(_) => ProblemKind::NotPermitted,
@@ -215,10 +219,11 @@ impl Refusal {
         matches!(self, Self::Closed { source: Closed::Unreadable(_), .. } | Self::Store(_))
     }
 
-    /// Whether a lease may still be made by what was begun: its create was sent, perhaps, and nobody knows what came of it.
+    /// Whether there is a lease that nobody answers for, or may still be: its create was sent, perhaps, and nobody knows what
+    /// came of it.
     pub fn is_unsettled(&self) -> bool {
         match self {
-            Self::Deadline(_) => true,
+            Self::Deadline(_) | Self::NotWithdrawn(_) => true,
             Self::Store(error) => matches!(**error, StoreError::Unavailable { .. }),
             _ => false,
         }

@@ -48,7 +48,11 @@ impl<S: Store> Attacher<S> {
         refusal: &Refusal,
     ) {
         let Some(witness) = &self.witness else { return };
-        let pod = match refusal {
+        let reason = match refusal {
+            Refusal::NotWithdrawn(reason) => reason,
+            refusal => refusal,
+        };
+        let pod = match reason {
             // It was given up, and whoever gave it up knows.
             Refusal::Released(_) => None,
             Refusal::Identity(error) => error.pod(),

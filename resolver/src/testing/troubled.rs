@@ -89,7 +89,8 @@ impl<S: Store> Store for Troubled<S> {
     }
 
     async fn update_status<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.meet::<K, _>("update_status", &ObjectName::of(object).name, self.store.update_status(object)).await
+        self.meet::<K, _>("update_status", &ObjectName::of(object).name, self.store.update_status(object))
+            .await
     }
 
     async fn delete<K: Kind>(

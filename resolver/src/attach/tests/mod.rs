@@ -3,6 +3,7 @@
 mod boots;
 mod costs;
 mod life;
+mod lost;
 mod races;
 mod refusals;
 mod requests;

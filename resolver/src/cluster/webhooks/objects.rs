@@ -286,13 +286,13 @@ mod tests {
     #[test]
     fn a_definition_that_is_about_to_go_can_lose_its_finalizer_and_get_no_other_configuration() {
         let of = ObjectsOf::Url("https://x".to_owned());
-        let [WebhookObjects::Validating(validating), _] = WebhookObjects::new(&of, MatchConditions::Known, true)
+        let [WebhookObjects::Validating(validating), _] =
+            WebhookObjects::new(&of, MatchConditions::Known, true)
         else {
             panic!()
         };
         let webhooks = validating.webhooks.unwrap();
-        let attachments =
-            webhooks.iter().find(|webhook| webhook.name.starts_with("attachments")).unwrap();
+        let attachments = webhooks.iter().find(|webhook| webhook.name.starts_with("attachments")).unwrap();
         let is_asked = |new: &serde_json::Value, old: &serde_json::Value| {
             let conditions = attachments.match_conditions.as_ref().unwrap();
             conditions.iter().all(|condition| holds(&condition.expression, "UPDATE", new, old))
