@@ -78,7 +78,11 @@ impl<S: Store> Attacher<S> {
         pod.clone_from(&request.pod);
         let network = self.network(&request.network).await?;
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
-        self.permit(&prepared, request)?;
+        let permitted = self.permit(&prepared, request);
+        // What runs keeps its address, or another pod would get it too; it is told no more than that.
+        if request.leases.is_empty() {
+            permitted.clone()?;
+        }
         let placement = placement_of(&prepared, request)?;
         self.boots.begin(&self.store, &self.view, asker.node, &request.boot_id).await?;
         let mut question =
@@ -89,6 +93,7 @@ impl<S: Store> Attacher<S> {
         if let Err(refusal) = self.settle(&question).await {
             return Err(self.withdraw(made, refusal).await);
         }
+        permitted?;
         reply(id, &question, &made)
     }
 

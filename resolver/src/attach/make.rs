@@ -196,10 +196,18 @@ impl<S: Store> Attacher<S> {
         }
     }
 
-    pub(super) fn admit(&self, question: &Question<'_>) -> Result<super::quota::Admitted<'_>, Refusal> {
+    /// Counts the attachment, if its namespace may have one more. One that runs had been counted before its lease was lost,
+    /// and is let in: another pod would get what it uses.
+    pub(super) fn admit(
+        &self,
+        question: &Question<'_>,
+    ) -> Result<Option<super::quota::Admitted<'_>>, Refusal> {
+        if question.is_reassertion() {
+            return Ok(None);
+        }
         let (class, request) = (&question.prepared.class, question.request);
         let namespace = pod_namespace(request);
-        Ok(self.pending.admit(&self.view, class, namespace, question.asker, &request.attempt)?)
+        Ok(Some(self.pending.admit(&self.view, class, namespace, question.asker, &request.attempt)?))
     }
 
     /// The lease that an earlier call of the same attempt made, as far as the view knows of one.

@@ -1,7 +1,7 @@
 //! Who may attach, and when.
 
 use k8s_openapi::api::core::v1::Namespace;
-use knap_api::{Reservation, ReservationStatus};
+use knap_api::{NetworkLease, Reservation, ReservationStatus};
 use serde_json::json;
 
 use crate::attach::Refusal;
@@ -72,6 +72,58 @@ async fn a_namespaces_quota_is_exact_among_many_at_once() {
     let holder = &leases[0].spec.holders[0];
     world.release(&holder.container_id, &holder.attempt, &[]).await;
     world.attach("late", json!({})).await.unwrap();
+}
+
+/// Loses a lease, as when etcd is set back to an older state.
+async fn lose(world: &World, lease: &str) {
+    let name = ObjectName::cluster(lease);
+    world.store.delete::<NetworkLease>(&name, &Preconditions::default()).await.unwrap();
+    let left = world.leases().await.len();
+    eventually("the replica knows", || world.replica.view.leases.len() == left).await;
+}
+
+#[tokio::test]
+async fn what_runs_keeps_its_address_over_its_namespaces_quota() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}],
+        "subnets": [{"cidr": "10.9.0.0/16", "prefixLength": 24}], "access": {"attachmentsPerNamespace": 1}
+    });
+    world.class("limited", class).await;
+    world.ready_network("shop/blue", json!({"class": "limited"})).await;
+    let running = world.attach("c1", json!({"runtimeConfig": {"ips": ["10.9.0.5"]}})).await.unwrap();
+    lose(&world, &running.leases[0]).await;
+    world.attach("c2", json!({"runtimeConfig": {"ips": ["10.9.0.6"]}})).await.unwrap();
+    let again = world.attach("c1", json!({"leases": running.leases})).await.unwrap();
+    assert_eq!(again.addresses, running.addresses);
+    assert_eq!(world.attach("c3", json!({})).await.unwrap_err().kind().status(), 429);
+    assert_eq!(world.leases().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_runs_keeps_its_address_where_it_would_not_be_permitted_any_more_and_gets_nothing_else() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
+        "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]
+    });
+    world.class("shared", class).await;
+    let everybody = json!({"class": "shared", "sharedWith": {"namespaceSelector": {}}});
+    world.ready_network("shop/blue", everybody).await;
+    let running = world.attach("c1", pod("web")).await.unwrap();
+    world.edit("shop/blue", |network| network.spec.shared_with = None).await;
+    world.until_ready("shop/blue").await;
+    lose(&world, &running.leases[0]).await;
+    let mut again = pod("web");
+    again["leases"] = json!(running.leases);
+    let refusal = world.attach("c1", again.clone()).await.unwrap_err();
+    assert_eq!(refusal.kind().status(), 403, "{refusal}");
+    let leases = world.leases().await;
+    assert_eq!((leases.len(), leases[0].spec.holders[0].container_id.as_str()), (1, "c1"));
+    // It is asserted, so nobody else has it; and who has nothing gets nothing.
+    assert_eq!(world.attach("c2", again).await.unwrap_err().kind().status(), 409);
+    assert_eq!(world.attach("c2", pod("web")).await.unwrap_err().kind().status(), 403);
+    assert_eq!(world.leases().await.len(), 1);
 }
 
 #[tokio::test]
