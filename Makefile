@@ -19,7 +19,7 @@ test: ## lint, then every tier this machine can run; TIERS="cni netns" runs thos
 bench: ## Knap against bridge + host-local and an API server's raw rate in turn, under load, sizes (as root); writes target/bench*.json
 	@build/bench.sh
 
-lint: ## formatting, clippy, documentation, dependencies' licences, sources and advisories
+lint: ## scripts, formatting, clippy, documentation, dependencies' licences, sources and advisories
 	@build/lint.sh
 
 dist: ## what ships: target/dist/knap, knap-resolver, knap-installer

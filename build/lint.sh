@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy, documentation, and the dependencies' licences, bans, sources and advisories.
+# Scripts, formatting, clippy, documentation, and the dependencies' licences, bans, sources and advisories.
 # What can't be looked at is reported as skipped, with the reason, on standard output.
 
 source "$(dirname "$0")/prerequisites.sh"
@@ -29,8 +29,10 @@ check_advisories() {
 need_rust
 need_component rustfmt
 need_component clippy
-need_packages git:git
+need_packages git:git shellcheck:shellcheck
 
+say "shellcheck"
+git ls-files '*.sh' .ci/run | xargs shellcheck
 say "cargo fmt --check"
 cargo fmt --all -- --check
 say "clippy, warnings denied"

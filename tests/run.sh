@@ -53,7 +53,7 @@ tests() {
 }
 
 # One set of packages and features for all that is built here, so that nothing is compiled twice.
-workspace=(--locked --workspace --features knap-cni/fault-points,knap-resolver/fault-points)
+workspace=(--locked --workspace --features "knap-cni/fault-points,knap-resolver/fault-points")
 
 # The programs that all tiers but the first two run.
 build_programs() {
@@ -65,7 +65,7 @@ tier_lint() {
   local log=$logs/lint.log begin=$SECONDS failed=0 steps
   local -a why
   build/lint.sh 2>&1 | tee "$log" || failed=1
-  steps=$(grep -cE '^==> (cargo fmt|clippy|documentation|cargo deny:)' "$log") || steps=0
+  steps=$(grep -cE '^==> (cargo fmt|clippy|documentation|cargo deny:|shellcheck)' "$log") || steps=0
   mapfile -t why < <(sed -n 's/^SKIPPED /skipped: /p' "$log")
   ((failed == 0)) || why+=("failed: see $log")
   record lint $((steps - ${#why[@]} + failed)) "$failed" $((${#why[@]} - failed)) $((SECONDS - begin)) "${why[@]}"

@@ -1,5 +1,6 @@
 # Sourced by the scripts beside it: packages of Debian, unpacked into a folder of their own. Each sets `work` to an empty one.
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # work
 
 source "$(dirname "${BASH_SOURCE[0]}")/../../build/prerequisites.sh"
 

@@ -20,7 +20,7 @@ mkdir -p "$(dirname "$cached")"
 exec 4>"$cached.lock"
 flock 4
 if [[ ! -x $cached/kubectl ]]; then
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || cannot "there is no kubectl, and no apt-get to get Debian's"
+  { command -v apt-get && command -v dpkg-deb; } >/dev/null || cannot "there is no kubectl, and no apt-get to get Debian's"
   work=$(mktemp -d "$cached.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   find_sources

@@ -23,7 +23,7 @@ make_folder() {
   local package program
   [[ $(cat /etc/debian_version 2>/dev/null) == 12* ]] ||
     cannot "containerd and runc are taken from Debian 12, and this is another system"
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || cannot "there is no apt-get to get Debian's containerd"
+  { command -v apt-get && command -v dpkg-deb; } >/dev/null || cannot "there is no apt-get to get Debian's containerd"
   say "unpacking Debian's ${packages[*]} into $folder (once)"
   work=$(mktemp -d "$folder.XXXXXX")
   trap 'rm -rf "$work"' EXIT

@@ -3,10 +3,10 @@
 mod embedded;
 mod error;
 mod kubernetes;
+mod listen;
 mod log;
 mod stop;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub use error::ServeError;
 use crate::cli::{ServeArgs, StoreArgs};
 use crate::http::{self, Service};
 use crate::store::Store;
+use listen::listen;
 use stop::Stop;
 
 /// How long requests under way have to end when no more are taken. A plugin waits for ten seconds at most, and asks again.
@@ -75,7 +76,7 @@ impl<S: Store> Started<S> {
     /// Answers requests until `stop`, and for `drain` after it.
     async fn serve(mut self, args: &ServeArgs, stop: Stop, drain: Duration) -> Result<(), ServeError> {
         let unusable = |source| ServeError::Listen { address: args.listen, source };
-        let listener = TcpListener::bind(args.listen).map_err(unusable)?;
+        let listener = listen(args.listen).map_err(unusable)?;
         tracing::info!(address = %listener.local_addr().map_err(unusable)?, "serving");
         let (service, tls, left) = (Arc::clone(&self.service), self.tls, self.left);
         self.parts.spawn(tidy(Arc::clone(&service)));
