@@ -116,6 +116,27 @@ fn every_value_of_the_chart_makes_valid_objects() {
 }
 
 #[test]
+fn the_chart_limits_the_resolver_to_the_ports_it_is_given() {
+    let policy = |values: &[&str]| {
+        let policy = charted(values).into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+        check(&policy);
+        (policy["spec"]["policyTypes"].clone(), policy["spec"]["egress"].clone())
+    };
+    assert_eq!(policy(&[]), (json!(["Ingress"]), Value::Null));
+    let ports = json!([{"port": 443, "protocol": "TCP"}, {"port": 16443, "protocol": "TCP"}]);
+    assert_eq!(
+        policy(&["networkPolicy.apiServerPorts=[443, 16443]"]),
+        (json!(["Ingress", "Egress"]), json!([{ "ports": ports }]))
+    );
+}
+
+#[test]
+#[should_panic(expected = "webhooks.rawAttachments is allow, warn or refuse, not deny")]
+fn the_chart_refuses_a_policy_that_there_is_not() {
+    charted(&["webhooks.rawAttachments=deny"]);
+}
+
+#[test]
 fn the_chart_has_the_webhooks_that_the_resolver_prints() {
     let of_chart = |values: &[&str]| {
         let mut objects = charted_in("net", values);
