@@ -9,6 +9,9 @@ use crate::fault;
 use crate::ledger::Tombstone;
 use crate::session::Session;
 
+/// No ADD's question is waited for so long. Seconds.
+const LONGEST_QUESTION: u64 = 60;
+
 /// Whether a tombstone has served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
@@ -91,5 +94,27 @@ fn confirm(session: &Session<'_>, tombstone: &Tombstone, until: Instant) -> Resu
 /// Whether the question that the attachment began with can't come to anything any more.
 fn is_settled(tombstone: &Tombstone) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    tombstone.entry().put_deadline.is_none_or(|deadline| deadline < now)
+    tombstone.entry().put_deadline.is_none_or(|deadline| is_over(deadline, now))
+}
+
+/// No question has a deadline so far ahead: then the clock was put back since. Should its lease still come to be, reconciliation
+/// finds that nobody holds it.
+fn is_over(deadline: u64, now: u64) -> bool {
+    deadline < now || deadline > now + LONGEST_QUESTION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_put_back_does_not_keep_a_tombstone() {
+        const DAY: u64 = 24 * 3600;
+        let asked = 20_000 * DAY;
+        assert!(!is_over(asked + 10, asked) && !is_over(asked + 10, asked + 10), "it may still come");
+        assert!(is_over(asked + 10, asked + 11));
+        assert!(is_over(asked + 10, asked + DAY) && is_over(asked + 10, asked - DAY) && is_over(asked, 0));
+        // Put back by less than a question may take, it is waited for so much longer at most.
+        assert!(is_over(asked + 10, asked - 20 + LONGEST_QUESTION));
+    }
 }

@@ -112,8 +112,16 @@ fn a_corrupt_entry_of_a_pod_that_runs_is_told_and_kept() {
     // A delegate would have made it in the sandbox.
     pod.add_interface("net1");
     fs::write(host.ledger.entry_file("c-web-0", "net1"), "{").unwrap();
-    agent.wait_says(200, "LedgerCorrupt: 1 entries");
+    let said = agent.wait_says(200, "LedgerCorrupt: 1 files");
+    let file = host.ledger.folder().join("corrupt").join(&host.ledger.corrupt()[0]);
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("crictl pods"), "{said}");
     assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    assert!(pod.interfaces().contains(&"net1".to_owned()));
+    // With the next boot it is over, whatever the namespace looks like.
+    host.reboot(2);
+    eventually("its lease is free", || host.resolver.leases("shop/blue").is_empty().then_some(()));
+    assert_eq!(agent.wait_says(200, "ok"), "ok\n");
+    host.assert_nothing_left("shop/blue");
 }
 
 #[test]
@@ -137,6 +145,27 @@ fn a_disk_that_is_full_or_read_only_is_told_and_what_was_there_serves() {
     disk.read_only(false);
     agent.wait_ready();
     assert_eq!(fs::read(installed(&host)).unwrap(), fs::read(&newer).unwrap());
+}
+
+#[test]
+fn a_ledger_that_can_not_be_written_is_told_and_what_runs_goes_on() {
+    let host = Host::recorded();
+    let disk = host.tiny_disk(256 * 1024);
+    let (pod, config) = attach(&host, "web-0");
+    for (breaks, heals, words) in [
+        (&(|| disk.fill(0)) as &dyn Fn(), &(|| disk.empty()) as &dyn Fn(), "No space left"),
+        (&|| disk.read_only(true), &|| disk.read_only(false), "Read-only file system"),
+    ] {
+        breaks();
+        let agent = host.agent();
+        let said = agent.wait_says(503, "StatusFails: no attachment can be made: can't write");
+        assert!(said.contains(words), "{said}");
+        assert!(!host.delegates.steps().iter().any(|step| step.starts_with("DEL")), "{said}");
+        heals();
+        agent.wait_ready();
+    }
+    Call::del("c-web-0", &pod, &config).run_by(&host, &installed(&host)).quiet();
+    host.assert_nothing_left("shop/blue");
 }
 
 #[test]

@@ -153,6 +153,45 @@ fn the_address_of_a_damaged_entry_stays_taken_while_its_interface_is_there() {
     assert_eq!(host.ledger.corrupt(), Vec::<String>::new());
 }
 
+/// What a power cut may leave of a file that was renamed into place and not synced.
+#[test]
+fn an_emptied_entry_goes_with_the_next_boot() {
+    let (host, pod, config, _) = attached();
+    pod.add_interface("net1");
+    let other = host.pod("web-1");
+    Call::add("c2", &other, &config).run(&host).result();
+    damage(&host, "");
+    host.reap();
+    assert_eq!((host.ledger.corrupt().len(), host.resolver.leases("shop/blue").len()), (1, 2), "it may run");
+
+    // Of these, nothing can be told but their names.
+    fs::write(host.ledger.entry_file("c2", "net1"), "").unwrap();
+    host.reboot(2);
+    let answer = host.reap();
+    assert!(answer.stdout.contains("\"salvaged\":2"), "{answer:?}");
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn what_nobody_can_tell_is_left_to_an_administrator() {
+    let (host, pod, config, _) = attached();
+    pod.add_interface("net1");
+    damage(&host, "");
+    host.reap();
+    pod.remove();
+    // A runtime that has lost the namespace says nothing of it.
+    Call::new("DEL", "c1", &config).netns(std::path::Path::new("")).run(&host).quiet();
+    let reaped = host.reap();
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    let summary: Value = serde_json::from_str(&reaped.stdout).unwrap();
+    let file = summary["corruptFiles"][0].as_str().unwrap();
+    assert!(file.contains("/corrupt/c1@net1.json."), "{summary}");
+    // As the agent says it.
+    fs::remove_file(file).unwrap();
+    host.reap();
+    host.assert_nothing_left("shop/blue");
+}
+
 #[test]
 fn add_over_a_damaged_entry_starts_anew() {
     let (host, pod, config, _) = attached();

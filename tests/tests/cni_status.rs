@@ -49,6 +49,21 @@ fn a_resolver_that_does_not_answer_is_none() {
     answer.fails(50, &[]);
 }
 
+#[test]
+fn without_room_for_the_ledger_it_says_so() {
+    let host = Host::recorded();
+    let disk = host.tiny_disk(256 * 1024);
+    status(&host).quiet();
+    disk.fill(4096);
+    status(&host).fails(50, &[host.ledger.folder().to_str().unwrap(), "free space"]);
+    disk.empty();
+    disk.read_only(true);
+    status(&host).fails(50, &["Read-only file system"]);
+    disk.read_only(false);
+    status(&host).quiet();
+    assert_eq!(host.ledger.traces(), Vec::<String>::new());
+}
+
 #[rstest]
 fn a_delegates_answer_is_passed_on(#[values(50, 51, 117)] code: u32) {
     let host = attached();

@@ -17,6 +17,7 @@ pub(super) fn run(process: &Process<'_>, config: &Config) -> Result<Answer, Fail
     config.require("STATUS", CniVersion::V1_1_0)?;
     let session = Session::open(process)?;
     let unavailable = |why: String| Failure::new(CniCode::NOT_AVAILABLE, why);
+    session.ledger.probe().map_err(|error| unavailable(format!("no attachment can be made: {error}")))?;
     let status = session
         .resolver
         .status(Instant::now() + RELEASE_PATIENCE)

@@ -10,6 +10,9 @@ use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
 use super::{LedgerError, file, file_name, read};
 use crate::netns::NetnsIdentity;
 
+/// Between the name that a file had and what is added to it; [`file_name::SUFFIX`] and a dot.
+const ASIDE: &str = ".json.";
+
 /// A file that was put aside.
 #[derive(Debug)]
 pub struct CorruptFile {
@@ -27,7 +30,7 @@ pub struct Remains {
     pub attempt: Option<Attempt>,
     /// Which Network.
     pub network: Option<NetworkName>,
-    /// Which boot.
+    /// Which boot; or one that was over when the file was there already.
     pub boot_id: Option<BootId>,
     /// Which leases.
     pub leases: Vec<String>,
@@ -65,6 +68,26 @@ pub(super) fn put_aside(path: &Path, folder: &Path, reason: String) -> LedgerErr
     }
 }
 
+/// Notes on all entries and tombstones in the folder that this boot, which is over, had them already.
+pub(super) fn mark_all(folder: &Path, over: &BootId) -> Result<(), LedgerError> {
+    for name in file::names(folder)? {
+        let path = folder.join(&name);
+        if name_aside(&name).is_some_and(|(_, boot)| boot.is_none()) {
+            let marked = folder.join(format!("{name}.{over}"));
+            fs::rename(&path, marked).map_err(LedgerError::io("mark the corrupt file", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The name that a file had before it was put aside, without its suffix, and the boot that is marked on it:
+/// `<name>.json.<time>[.<boot>]`. None for what was never ours.
+fn name_aside(name: &str) -> Option<(&str, Option<BootId>)> {
+    let (name, aside) = name.rsplit_once(ASIDE)?;
+    let boot = aside.split_once('.').and_then(|(_, boot)| boot.parse().ok());
+    Some((name, boot))
+}
+
 /// All files in the folder.
 pub(super) fn list(folder: &Path) -> Result<Vec<CorruptFile>, LedgerError> {
     let mut found = Vec::new();
@@ -80,9 +103,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<CorruptFile>, LedgerError> {
 /// Reads what is readable. The name is trusted above the content: it came from us at another time.
 fn remains(name: &str, bytes: &[u8]) -> Remains {
     let fields = readable_fields(bytes);
-    // `<stem>[@<attempt>].json.<time>`
-    let name = name.rsplit_once('.').map_or(name, |(name, _)| name);
-    let stem = name.strip_suffix(file_name::SUFFIX).unwrap_or(name);
+    let (stem, over) = name_aside(name).unwrap_or((name, None));
+    // `<stem>[@<attempt>]`
     let (stem, attempt) = match stem.rsplit_once('@') {
         Some((rest, attempt)) if rest.contains('@') || file_name::is_hashed(rest) => {
             (rest, attempt.parse().ok())
@@ -94,7 +116,7 @@ fn remains(name: &str, bytes: &[u8]) -> Remains {
         torn_down: attempt.is_some(),
         attempt: attempt.or_else(|| field(&fields, "attempt")),
         network: field(&fields, "network"),
-        boot_id: field(&fields, "bootID"),
+        boot_id: field(&fields, "bootID").or(over),
         leases: field(&fields, "leases").unwrap_or_default(),
         netns: field(&fields, "netns"),
     }

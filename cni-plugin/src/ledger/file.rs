@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use super::LedgerError;
 use crate::fault;
 
+/// More than entries have. Bytes.
+const LARGE_ENTRY: usize = 16 * 1024;
+/// No attachment's, as it has no `@`.
+const PROBE: &str = "probe.json";
+
 /// What a write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -43,6 +48,15 @@ pub(super) fn replace(
         sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Whether an entry could be written into the folder now: writes as much as a large one has, and removes it.
+pub(super) fn probe(folder: &Path) -> Result<(), LedgerError> {
+    // As a temporary file of an entry, which a sweep knows.
+    let temp = temp_of(folder, PROBE);
+    let written = write_temp(&temp, &[b' '; LARGE_ENTRY], Durability::Cached);
+    let removed = remove(&temp);
+    written.map_err(LedgerError::io("write", &temp)).and(removed)
 }
 
 /// Makes what was created in, renamed into and removed from the folder survive a power cut.

@@ -7,6 +7,7 @@
 //! stateDir/locks/                                              lock files, removed when unused
 //! stateDir/pods/<2 digits>/<pod UID>@<containerID>@<ifname>    index: which entries a pod has
 //! stateDir/links/                                              users of host links, see `host_link`
+//! stateDir/boot                                                the boot that it was last written in
 //! ```
 //!
 //! What must survive what: every call may die at any moment, so each change is one rename or one unlink, and the
@@ -15,6 +16,7 @@
 //! before anything is made, the rest need not be.
 
 mod attachment;
+mod boot_mark;
 mod corrupt;
 mod entry;
 mod error;
@@ -49,6 +51,7 @@ pub(crate) use lock::FileLock;
 /// The ledger of one node, in one folder.
 #[derive(Debug)]
 pub struct Ledger {
+    folder: PathBuf,
     attachments: PathBuf,
     releasing: PathBuf,
     corrupt: PathBuf,
@@ -70,6 +73,7 @@ impl Ledger {
             Ok(path)
         };
         Ok(Self {
+            folder: state_dir.to_owned(),
             attachments: folder("attachments")?,
             releasing: folder("releasing")?,
             corrupt: folder("corrupt")?,
@@ -88,6 +92,11 @@ impl Ledger {
             Some(lock) => Ok(LockedAttachment::new(self, key.clone(), stem, lock)),
             None => Err(LedgerError::Busy { key: key.clone(), path, waited: begun.elapsed() }),
         }
+    }
+
+    /// Whether an entry could be written now.
+    pub fn probe(&self) -> Result<(), LedgerError> {
+        file::probe(&self.attachments)
     }
 
     /// Keys of all entries. Costs one listing of a folder, however many entries there are.

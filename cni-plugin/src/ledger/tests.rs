@@ -191,6 +191,44 @@ fn a_corrupt_entry_is_put_aside_and_tells_what_it_can() {
 }
 
 #[test]
+fn what_can_not_be_read_when_a_boot_begins_is_of_one_before() {
+    let (_folder, ledger) = ledger();
+    let boot = |number: u8| format!("boot-{number}").parse::<knap_protocol::BootId>().unwrap();
+    let torn = |name: &str| fs::write(ledger.attachments.join(name), "").unwrap();
+    let told = |name: &str| {
+        let aside = ledger.corrupt().unwrap();
+        let of_name =
+            |file: &&CorruptFile| file.path().file_name().unwrap().to_str().unwrap().starts_with(name);
+        aside.iter().find(of_name).map(|file| file.remains().boot_id.clone())
+    };
+    torn("c0@net1.json");
+    ledger.enter(&boot(1)).unwrap();
+    assert_eq!(told("c0"), None, "without a mark, it may be of this boot");
+    now(&ledger, &key("c0", "net1")).read().unwrap_err();
+    assert_eq!(told("c0"), Some(None));
+
+    now(&ledger, &key("c1", "net1")).write(&entry_for_tests(&key("c1", "net1")), Durability::Cached).unwrap();
+    for name in ["c2@net1.json", &format!("{}~{:032x}.json", "c".repeat(80), 7), "README"] {
+        torn(name);
+    }
+    ledger.enter(&boot(1)).unwrap();
+    assert_eq!(told("c2"), None, "this boot goes on");
+    ledger.enter(&boot(2)).unwrap();
+    for name in ["c0", "c2", "ccc"] {
+        assert_eq!(told(name), Some(Some(boot(1))), "{name}");
+    }
+    assert_eq!(told("README"), Some(None), "never ours");
+    assert_eq!(names(&ledger.attachments).unwrap(), ["c1@net1.json"]);
+
+    torn("c3@net1.json");
+    now(&ledger, &key("c3", "net1")).read().unwrap_err();
+    assert_eq!(told("c3"), Some(None));
+    ledger.enter(&boot(3)).unwrap();
+    assert_eq!((told("c3"), told("c2")), (Some(Some(boot(2))), Some(Some(boot(1)))));
+    assert!(names(&ledger.locks).unwrap().is_empty());
+}
+
+#[test]
 fn a_corrupt_tombstone_still_names_its_attempt() {
     let (_folder, ledger) = ledger();
     fs::write(ledger.releasing.join("c1@net1@a-1.json"), "{").unwrap();

@@ -1,5 +1,6 @@
 //! `knap reap`, at start and again and again: what is dead goes, what waits is sent, the ledger is compared with the leases.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -25,6 +26,7 @@ struct Summary {
     tombstones: usize,
     salvaged: usize,
     corrupt: usize,
+    corrupt_files: Vec<PathBuf>,
     suspects_released: usize,
     reasserted: usize,
     failures: Vec<String>,
@@ -83,13 +85,25 @@ fn judge(said: &Said) -> Vec<Problem> {
         problems.push(Problem::noted("ReapFails", failures(&summary)));
     }
     if summary.corrupt > 0 {
-        let text = format!(
-            "{} entries of the ledger can't be read and may be of pods that run: they go with those, or see corrupt/ in the ledger",
-            summary.corrupt
-        );
-        problems.push(Problem::noted("LedgerCorrupt", text));
+        problems.push(Problem::noted("LedgerCorrupt", corrupt(&summary)));
     }
     problems
+}
+
+fn corrupt(summary: &Summary) -> String {
+    let paths: Vec<String> =
+        summary.corrupt_files.iter().take(TOLD).map(|path| path.display().to_string()).collect();
+    let more = match summary.corrupt.saturating_sub(paths.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{} files of the ledger can't be read and may be of pods that run: {}{more}. Each goes with its pod, or when the node \
+         boots; where `crictl pods` does not list the sandbox that the name begins with, `rm` it, and the next `knap reap` \
+         frees its address",
+        summary.corrupt,
+        paths.join(" "),
+    )
 }
 
 fn failures(summary: &Summary) -> String {
@@ -124,9 +138,18 @@ mod tests {
     #[test]
     fn what_fails_is_told_but_not_without_end() {
         let failures: Vec<String> = (0..500).map(|number| format!("c{number}/net1: stuck")).collect();
-        let line = serde_json::json!({"tombstones": 2, "corrupt": 1, "failures": failures}).to_string();
+        let aside: Vec<String> = (0..5).map(|number| format!("/state/corrupt/c{number}")).collect();
+        let line =
+            serde_json::json!({"tombstones": 2, "corrupt": 5, "corruptFiles": aside, "failures": failures});
+        let line = line.to_string();
         let said = judged(false, &line);
-        for word in ["2 releases wait", "c2/net1: stuck; and 497 more", "LedgerCorrupt", "Noted"] {
+        for word in [
+            "2 releases wait",
+            "c2/net1: stuck; and 497 more",
+            "LedgerCorrupt",
+            "/corrupt/c2 and 2 more",
+            "Noted",
+        ] {
             assert!(said.contains(word), "{word}: {said}");
         }
         assert!(!said.contains("c3/net1") && !said.contains("Blocks"), "{said}");

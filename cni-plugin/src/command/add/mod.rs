@@ -33,6 +33,7 @@ pub(super) fn run(process: &Process<'_>, config: &Config) -> Result<Answer, Fail
     let netns = Netns::open(Path::new(&call.netns))?;
     let session = Session::open(process)?;
     let boot = session.boot()?;
+    session.ledger.enter(&boot)?;
     let budget = Budget::new(process.started, session.add_timeout());
 
     let mut locked = session.ledger.lock(&call.key, budget.lock())?;

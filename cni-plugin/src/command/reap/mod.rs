@@ -3,6 +3,7 @@
 mod entries;
 mod reconcile;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use knap_protocol::BootId;
@@ -40,6 +41,8 @@ struct Summary {
     salvaged: usize,
     /// Corrupt files whose attachment may still live.
     corrupt: usize,
+    /// Where they are.
+    corrupt_files: Vec<PathBuf>,
     /// Leases without an attachment that were given back.
     suspects_released: usize,
     /// Attachments asserted again.
@@ -78,6 +81,9 @@ pub(super) fn run(process: &Process<'_>) -> Answer {
 fn reap(process: &Process<'_>, summary: &mut Summary) -> Result<(), Failure> {
     let session = Session::open(process)?;
     let boot = session.boot()?;
+    if let Err(error) = session.ledger.enter(&boot) {
+        summary.failed(error);
+    }
     entries::tear_down_dead(&session, &boot, summary)?;
     // One call that fails is enough to know that the resolver is away.
     let mut resolver_answers = salvage_all(&session, &boot, summary)?;
@@ -100,6 +106,7 @@ fn reap(process: &Process<'_>, summary: &mut Summary) -> Result<(), Failure> {
 /// Settles the files that were put aside. False where the resolver could not be told.
 fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> Result<bool, Failure> {
     for file in session.ledger.corrupt()? {
+        let path = file.path().to_owned();
         if let Some(key) = &file.remains().key
             && session.ledger.peek(key).is_ok_and(|entry| entry.is_none())
         {
@@ -109,7 +116,10 @@ fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> R
         }
         match salvage::settle(session, file, None, boot, Instant::now() + RELEASE_PATIENCE) {
             Ok(Salvage::Settled) => summary.salvaged += 1,
-            Ok(Salvage::Kept) => summary.corrupt += 1,
+            Ok(Salvage::Kept) => {
+                summary.corrupt += 1;
+                summary.corrupt_files.push(path);
+            }
             Err(failure) => {
                 summary.failed(failure);
                 return Ok(false);
