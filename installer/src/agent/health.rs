@@ -1,13 +1,17 @@
 //! `/healthz` and `/readyz`, for probes of the kubelet and for people.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::node::Node;
 
 /// A request that takes longer is not a probe's.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests at once. Every process of the host's network can ask; one that is slow must not keep the kubelet from it.
+const AT_ONCE: usize = 32;
 /// No request line of a probe is longer. Bytes.
 const LONGEST_LINE: u64 = 1024;
 /// All that is read of a request. Bytes.
@@ -22,7 +26,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(300);
 )]
 pub(crate) struct ListenError {
     address: SocketAddr,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 /// Takes the address.
@@ -30,18 +34,44 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).map_err(|source| ListenError { address, source })
 }
 
-/// Answers one request after the other, as long as the process lives.
+/// Answers requests, as long as the process lives.
 pub(crate) fn serve(listener: &TcpListener, node: &Node) {
-    for stream in listener.incoming().flatten() {
-        // Whoever asked has gone; the next one may not have.
-        let _ = answer(&stream, node);
+    let answering = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for stream in listener.incoming().flatten() {
+            if answering.load(Ordering::SeqCst) >= AT_ONCE {
+                continue;
+            }
+            answering.fetch_add(1, Ordering::SeqCst);
+            let answered = thread::Builder::new().name("probe".to_owned()).spawn_scoped(scope, || {
+                // Whoever asked has gone; the next one may not have.
+                let _ = answer(&stream, &|path| reply(path, node));
+                drop(stream);
+                answering.fetch_sub(1, Ordering::SeqCst);
+            });
+            if answered.is_err() {
+                answering.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    });
+}
+
+/// Status and text for a path.
+fn reply(path: &str, node: &Node) -> (&'static str, String) {
+    match path {
+        "/healthz" => health(node),
+        "/readyz" => {
+            let report = node.board.report();
+            (if report.ready { "200 OK" } else { "503 Service Unavailable" }, report.text)
+        }
+        _ => ("404 Not Found", "there are /healthz and /readyz here\n".to_owned()),
     }
 }
 
-fn answer(mut stream: &TcpStream, node: &Node) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn answer(mut stream: &TcpStream, reply: &dyn Fn(&str) -> (&'static str, String)) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream.take(LARGEST_REQUEST));
+    let request = Request { stream, end: Instant::now() + PATIENCE };
+    let mut reader = BufReader::new(request.take(LARGEST_REQUEST));
     let mut line = String::new();
     (&mut reader).take(LONGEST_LINE).read_line(&mut line)?;
     // Read to its end, or closing would look like an error to who asked.
@@ -50,14 +80,7 @@ fn answer(mut stream: &TcpStream, node: &Node) -> std::io::Result<()> {
         header.clear();
     }
     let path = line.split(' ').nth(1).unwrap_or_default();
-    let (status, text) = match path.split('?').next().unwrap_or_default() {
-        "/healthz" => health(node),
-        "/readyz" => {
-            let report = node.board.report();
-            (if report.ready { "200 OK" } else { "503 Service Unavailable" }, report.text)
-        }
-        _ => ("404 Not Found", "there are /healthz and /readyz here\n".to_owned()),
-    };
+    let (status, text) = reply(path.split('?').next().unwrap_or_default());
     write!(
         stream,
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
@@ -72,5 +95,65 @@ fn health(node: &Node) -> (&'static str, String) {
     } else {
         let text = format!("no look at the host's files for {} s: one hangs\n", silent.as_secs());
         ("500 Internal Server Error", text)
+    }
+}
+
+/// What is read of a request, in all of its time: a byte now and then does not prolong it.
+struct Request<'a> {
+    stream: &'a TcpStream,
+    end: Instant,
+}
+
+impl Read for Request<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (asking, listener.accept().unwrap().0)
+    }
+
+    fn ready(path: &str) -> (&'static str, String) {
+        ("200 OK", format!("{path}\n"))
+    }
+
+    #[test]
+    fn a_probe_is_answered() {
+        let (mut asking, asked) = pair();
+        asking.write_all(b"GET /readyz?verbose HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        answer(&asked, &ready).unwrap();
+        drop(asked);
+        let mut answered = String::new();
+        asking.read_to_string(&mut answered).unwrap();
+        assert!(answered.starts_with("HTTP/1.1 200 OK\r\n") && answered.ends_with("/readyz\n"), "{answered}");
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_hold_it_up() {
+        let (mut asking, asked) = pair();
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                // Ends when the other end is closed.
+                while begin.elapsed() < 5 * PATIENCE && asking.write_all(b"x").is_ok() {
+                    thread::sleep(PATIENCE / 10);
+                }
+            });
+            answer(&asked, &ready).unwrap_err();
+            drop(asked);
+        });
+        assert!(begin.elapsed() < 2 * PATIENCE, "{:?}", begin.elapsed());
     }
 }
