@@ -68,7 +68,8 @@ impl VersionMemory {
         // A program that is gone is not asked for again.
         all.retain(|program, _| Path::new(program).exists());
         all.insert(name.to_owned(), Known { stamp, versions: versions.to_vec() });
-        let draft = self.path.with_extension(format!("{}.draft", std::process::id()));
+        // One name for all, so that none is left over. What two have written at once is no JSON, and then nothing is known.
+        let draft = self.path.with_extension("draft");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         let written =
             file.write_all(&serde_json::to_vec(&all)?).and_then(|()| fs::rename(&draft, &self.path));
