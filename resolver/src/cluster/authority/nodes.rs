@@ -72,6 +72,7 @@ pub(super) fn token_denied(error: &TokenError, detail: String) -> Denied {
         TokenError::UnknownKey => Denied::unauthorized("unknown_key", detail),
         TokenError::Forged => Denied::unauthorized("forged", detail),
         TokenError::Expired { .. } => Denied::unauthorized("expired", detail),
+        TokenError::IssuedLater { .. } => Denied::unauthorized("issued_later", detail),
         TokenError::NoKeys(_) | TokenError::Unsure(_) | TokenError::Unwritable(_) => {
             Denied::unavailable("unavailable", detail)
         }

@@ -72,7 +72,7 @@ fn signing(name: &str) -> Result<CertificateParams, IssueError> {
 }
 
 fn limit(params: &mut CertificateParams, term: Term, terms: &Terms) -> Result<(), IssueError> {
-    params.not_before = point(term.made - terms.backdated)?;
+    params.not_before = point(term.begins(terms))?;
     params.not_after = point(term.expires)?;
     Ok(())
 }

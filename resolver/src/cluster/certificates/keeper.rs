@@ -122,7 +122,13 @@ impl<S: Store> Keeper<S> {
     /// What the Secret holds; none if another replica was faster in writing it.
     async fn kept(&self) -> Result<Option<Material>, KeepError> {
         let due = |current: Option<&Material>| {
-            let due = renewed(current, &self.names, &self.terms, Timestamp::now());
+            let now = Timestamp::now();
+            if let Some(early) = current.filter(|current| !current.serving.term.has_begun(&self.terms, now)) {
+                let begins = early.serving.term.begins(&self.terms);
+                tracing::warn!(secret = %self.secret.name(), %begins, %now, "the certificate has not begun yet; making another. The \
+                     clock of the replica that made it is ahead, or this one's is behind: set them");
+            }
+            let due = renewed(current, &self.names, &self.terms, now);
             due.map_err(|source| KeepError::Issue { secret: self.secret.name().clone(), source })
         };
         self.secret.renewed(due).await

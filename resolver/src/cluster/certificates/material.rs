@@ -6,6 +6,8 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::terms::Terms;
+
 /// All that the Secret holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +55,16 @@ pub(super) struct Term {
 }
 
 impl Term {
+    /// When its certificate begins: earlier than it was made, for clocks that are slow.
+    pub(super) fn begins(&self, terms: &Terms) -> Timestamp {
+        self.made - terms.backdated
+    }
+
+    /// What has not was made by a clock that is ahead of this one, by more than certificates are backdated.
+    pub(super) fn has_begun(&self, terms: &Terms, now: Timestamp) -> bool {
+        self.begins(terms) <= now
+    }
+
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         self.expires <= now
     }

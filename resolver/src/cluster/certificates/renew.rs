@@ -1,4 +1,10 @@
 //! What has to be made anew, and when.
+//!
+//! A clock may be wrong. By what has not begun yet, no replica serves or signs: it makes another. Replicas whose clocks differ
+//! come to rest all the same, for what the slowest makes has begun by all clocks, and nobody replaces that before it runs out.
+//! So it is as long as clocks differ by less than two thirds of a certificate's time. No authority is taken away for that:
+//! nodes may know it already, and who is right can't be told. One that begins for the slowest only after it signs for the
+//! others, for they differ by more than its overlap, costs one more authority, and nodes the moment until they know it.
 
 use std::collections::BTreeSet;
 
@@ -20,13 +26,13 @@ pub(super) fn renewed(
             current.authorities.iter().filter(|authority| !authority.term.is_over(now)).cloned().collect()
         })
         .unwrap_or_default();
-    let lasting = authorities.last().is_some_and(|newest| newest.key.is_some() && !newest.term.runs_out(now));
-    if !lasting {
+    let newest = authorities.iter().rfind(|authority| can_sign(authority, terms, now));
+    if newest.is_none_or(|newest| newest.term.runs_out(now)) {
         authorities.push(issue::authority(terms, now)?);
     }
     let signer = signer(&authorities, terms, now);
     let serving = match (authorities.get(signer), current.map(|current| &current.serving)) {
-        (Some(signer), Some(serving)) if is_good(serving, signer, names, now) => serving.clone(),
+        (Some(signer), Some(serving)) if is_good(serving, signer, names, terms, now) => serving.clone(),
         (Some(signer), before) => issue::serving(signer, &all_names(names, before, now), terms, now)?,
         (None, _) => return Ok(None),
     };
@@ -37,16 +43,29 @@ pub(super) fn renewed(
     Ok((current != Some(&next)).then_some(next))
 }
 
-/// The youngest that nodes have had time to learn of; where there is none, the oldest that can sign.
-fn signer(authorities: &[Authority], terms: &Terms, now: Timestamp) -> usize {
-    let is_known =
-        |authority: &Authority| authority.key.is_some() && authority.term.made + terms.overlap <= now;
-    let known = authorities.iter().rposition(is_known);
-    known.or_else(|| authorities.iter().position(|authority| authority.key.is_some())).unwrap_or_default()
+fn can_sign(authority: &Authority, terms: &Terms, now: Timestamp) -> bool {
+    authority.key.is_some() && authority.term.has_begun(terms, now)
 }
 
-fn is_good(serving: &Serving, signer: &Authority, names: &BTreeSet<String>, now: Timestamp) -> bool {
-    serving.authority == signer.name && serving.names.is_superset(names) && !serving.term.runs_out(now)
+/// The youngest that nodes have had time to learn of; where there is none, the oldest that can sign.
+fn signer(authorities: &[Authority], terms: &Terms, now: Timestamp) -> usize {
+    let can_sign = |authority: &Authority| can_sign(authority, terms, now);
+    let is_known = |authority: &Authority| authority.term.made + terms.overlap <= now;
+    let known = authorities.iter().rposition(|authority| can_sign(authority) && is_known(authority));
+    known.or_else(|| authorities.iter().position(can_sign)).unwrap_or_default()
+}
+
+fn is_good(
+    serving: &Serving,
+    signer: &Authority,
+    names: &BTreeSet<String>,
+    terms: &Terms,
+    now: Timestamp,
+) -> bool {
+    serving.authority == signer.name
+        && serving.names.is_superset(names)
+        && serving.term.has_begun(terms, now)
+        && !serving.term.runs_out(now)
 }
 
 /// Replicas of two versions may want different names: a certificate that only lacks some keeps what it has, or they would
@@ -62,8 +81,11 @@ fn all_names(wanted: &BTreeSet<String>, before: Option<&Serving>, now: Timestamp
 mod tests {
     use std::time::Duration;
 
+    use rstest::rstest;
+
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     fn names(names: &[&str]) -> BTreeSet<String> {
@@ -138,6 +160,63 @@ mod tests {
         let anew = renewed(Some(&made), &names(&["a"]), &Terms::default(), now).unwrap().unwrap();
         assert_eq!(anew.authorities.len(), 1);
         assert!(!anew.serving.term.is_over(now));
+    }
+
+    #[rstest]
+    #[case::serving(70)]
+    #[case::serving_and_authority(600)]
+    #[case::everything(800)]
+    fn what_a_clock_made_that_was_ahead_is_replaced_at_once(#[case] ahead: u32) {
+        let begin = Timestamp::UNIX_EPOCH + DAY * 2000;
+        let made = renewed(None, &names(&["a"]), &Terms::default(), begin).unwrap().unwrap();
+        let (terms, names) = (Terms::default(), names(&["a"]));
+        let jumped = renewed(Some(&made), &names, &terms, begin + DAY * ahead).unwrap().unwrap();
+        assert!(!jumped.serving.term.has_begun(&terms, begin));
+        let now = begin + DAY;
+        let healed = renewed(Some(&jumped), &names, &terms, now).unwrap().unwrap();
+        let signer = |authority: &&Authority| authority.name == healed.serving.authority;
+        let signer = healed.authorities.iter().find(signer).unwrap();
+        assert!(healed.serving.term.has_begun(&terms, now) && signer.term.has_begun(&terms, now));
+        let is_known = *signer == made.authorities[0];
+        assert!(is_known || ahead == 800, "where there is one that nodes know, it signs");
+        assert_eq!(renewed(Some(&healed), &names, &terms, now).unwrap(), None);
+        days(Some(healed), now, 1500, |material, now| {
+            let signer = material.authorities.iter().find(|known| known.name == material.serving.authority);
+            for term in [material.serving.term, signer.unwrap().term] {
+                assert!(term.has_begun(&terms, now) && !term.is_over(now), "{now}: {material:?}");
+            }
+            assert!(material.authorities.len() <= 3, "{now}: {material:?}");
+        });
+    }
+
+    #[rstest]
+    #[case::within_what_is_backdated(HOUR / 2)]
+    #[case::hours(HOUR * 3)]
+    #[case::days(DAY * 6)]
+    #[case::a_month(DAY * 30)]
+    fn replicas_whose_clocks_differ_come_to_rest(#[case] behind: Duration) {
+        let (terms, names) = (Terms::default(), names(&["a"]));
+        let begin = Timestamp::UNIX_EPOCH + DAY * 2000;
+        let mut material: Option<Material> = None;
+        let (mut served, mut signed) = (BTreeSet::new(), BTreeSet::new());
+        for day in 0..1500 {
+            let now = begin + DAY * day;
+            for clock in [now, now - behind, now] {
+                if let Some(next) = renewed(material.as_ref(), &names, &terms, clock).unwrap() {
+                    material = Some(next);
+                }
+            }
+            for clock in [now, now - behind] {
+                assert_eq!(renewed(material.as_ref(), &names, &terms, clock).unwrap(), None, "{clock}");
+                let serving = &material.as_ref().unwrap().serving;
+                assert!(serving.term.has_begun(&terms, clock) && !serving.term.is_over(clock), "{serving:?}");
+                signed.insert(serving.authority.clone());
+                served.insert(serving.certificate.clone());
+            }
+            assert!(material.as_ref().unwrap().authorities.len() <= 4, "{now}: {material:?}");
+        }
+        let (served, signed) = (served.len(), signed.len());
+        assert!(served <= 60 && signed <= 5, "{served} certificates by {signed} authorities");
     }
 
     #[test]

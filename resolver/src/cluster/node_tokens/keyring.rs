@@ -17,6 +17,10 @@ use super::token::{Claims, Shown, signed};
 /// How long a token of an unknown key waits for a look at the Secret.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How much later than now a token may have been issued: as much as clocks of replicas may differ. Who revokes a node's
+/// tokens with a time of now reaches those that such a clock issues a little later.
+const SKEW: Duration = Duration::from_secs(300);
+
 /// Why a token can't be made or taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
@@ -36,6 +40,19 @@ pub(crate) enum TokenError {
         node: String,
         /// When.
         since: Timestamp,
+    },
+    /// By a clock that is ahead of this one. Whoever revokes would not reach it, and it would live too long.
+    #[error(
+        "the node token of {node} was issued at {issued}, and here it is {now}: the clock of this resolver is behind, or that of \
+         the one that issued it was ahead"
+    )]
+    IssuedLater {
+        /// The node it is for.
+        node: String,
+        /// When.
+        issued: Timestamp,
+        /// By this clock.
+        now: Timestamp,
     },
     /// The Secret has not been read.
     #[error("the keys of nodes' tokens have not been read yet from Secret {0}")]
@@ -133,6 +150,9 @@ impl Keyring {
         if claims.is_over(now) {
             return Err(TokenError::Expired { node: claims.node, since: claims.expires });
         }
+        if claims.issued > now + SKEW {
+            return Err(TokenError::IssuedLater { node: claims.node, issued: claims.issued, now });
+        }
         Ok(claims)
     }
 
@@ -210,6 +230,16 @@ mod tests {
         assert_eq!(keyring.verify(b"something", at(1)).await, Err(TokenError::NotOne));
         let forged = token.replacen(".ey", ".fy", 1);
         assert_eq!(keyring.verify(forged.as_bytes(), at(1_001)).await, Err(TokenError::Forged));
+    }
+
+    #[tokio::test]
+    async fn what_a_clock_issued_that_is_ahead_is_not_taken() {
+        let keyring = keyring(vec![key()]);
+        let token = keyring.sign(&"n1".parse().unwrap(), "u1", at(1_000)).unwrap().token;
+        keyring.verify(token.as_bytes(), at(700)).await.unwrap();
+        let early = keyring.verify(token.as_bytes(), at(699)).await.unwrap_err();
+        let expected = TokenError::IssuedLater { node: "n1".to_owned(), issued: at(1_000), now: at(699) };
+        assert!(early == expected && early.to_string().contains("the clock of this resolver"), "{early}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,6 @@
 //! Which keys there should be, and which of them signs.
+//!
+//! A key that was made by a clock that is ahead is a key like any other, and no reason to wait with the next until then.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -12,12 +14,13 @@ pub(super) fn rotated(
     now: Timestamp,
 ) -> Result<Option<Keys>, NoRandomness> {
     let mut keys = current.map(|current| current.keys.clone()).unwrap_or_default();
-    if keys.last().is_none_or(|newest| newest.made + terms.key <= now) {
+    let newest = keys.iter().rfind(|key| key.made <= now + terms.overlap);
+    if newest.is_none_or(|newest| newest.made + terms.key <= now) {
         keys.push(Key::random(now)?);
     }
     // A key has signed for the last time when the one after it began to.
     let is_over = |next: &Key| next.made + terms.overlap + terms.token + terms.overlap <= now;
-    let over = keys.iter().skip(1).take_while(|next| is_over(next)).count();
+    let over = keys.iter().rposition(is_over).unwrap_or_default();
     keys.drain(..over);
     let next = Keys { keys };
     Ok((current != Some(&next)).then_some(next))
@@ -84,6 +87,24 @@ mod tests {
             "it signs until the new one is known"
         );
         assert_eq!(signer(&next, &terms, later), Some(&made.keys[0]));
+    }
+
+    #[test]
+    fn a_key_made_by_a_clock_that_was_ahead_does_not_stay_the_last() {
+        let (terms, begin) = (Terms::default(), Timestamp::UNIX_EPOCH);
+        let ahead = Key::random(begin + HOUR * 90_000).unwrap();
+        let mut keys = Keys { keys: vec![Key::random(begin).unwrap(), ahead.clone()] };
+        let mut used = std::collections::BTreeSet::new();
+        for hour in 0..2400_u32 {
+            let now = begin + HOUR * hour;
+            if let Some(next) = rotated(Some(&keys), &terms, now).unwrap() {
+                keys = next;
+            }
+            assert!(keys.keys.len() <= 3, "{now}: {keys:?}");
+            used.insert(signer(&keys, &terms, now).unwrap().id.clone());
+        }
+        assert_eq!(used.len(), 4, "one in thirty days");
+        assert!(!keys.keys.contains(&ahead), "it goes with those before it");
     }
 
     #[test]
