@@ -13,8 +13,6 @@ mod verdict;
 
 use std::sync::Arc;
 
-use knap_protocol::NetworkName;
-
 pub(crate) use pod::{Read, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
@@ -22,6 +20,7 @@ pub(crate) use review::{Answer, Question, answer};
 pub(crate) use verdict::Verdict;
 
 use crate::provision::Rules;
+use crate::store::{Store, StoreError};
 use crate::view::View;
 
 /// What can be asked about, each on a path of its own.
@@ -49,11 +48,20 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Networks that have to be read before this can be decided: the view does not know them.
-    pub(crate) fn unknown(&self, view: &View, subject: Subject, question: &Question) -> Vec<NetworkName> {
+    /// Reads what this can't be decided without: the view does not know it.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn read<S: Store>(
+        &self,
+        store: &S,
+        view: &View,
+        subject: Subject,
+        question: &Question,
+    ) -> Result<Read, StoreError> {
         match subject {
-            Subject::Pod => pod::unknown(view, question),
-            _ => Vec::new(),
+            Subject::Pod => Read::of_pod(store, view, question).await,
+            _ => Ok(Read::default()),
         }
     }
 

@@ -1,12 +1,10 @@
 //! Reviews over the embedded store, with a controller beside.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::Node;
 use knap_api::{Network, NetworkClass};
 use serde_json::{Value, json};
 
-use super::{Policy, Question, RawAttachments, Read, Subject, Verdict, answer};
+use super::{Policy, Question, RawAttachments, Subject, Verdict, answer};
 use crate::provision::Rules;
 use crate::store::Store;
 use crate::testing::World;
@@ -19,7 +17,9 @@ async fn review(world: &World, subject: Subject, operation: &str, object: &Value
     });
     let question = Question::read(body.to_string().as_bytes()).unwrap();
     let policy = Policy { rules: Rules { sticky: false }, raw_attachments: RawAttachments::default() };
-    let verdict = policy.decide(&Arc::clone(&world.replica.view), subject, &question, &Read::new()).await;
+    let view = &world.replica.view;
+    let read = policy.read(&world.store, view, subject, &question).await.unwrap();
+    let verdict = policy.decide(view, subject, &question, &read).await;
     let answer = serde_json::to_value(answer(&question, &verdict)).unwrap();
     assert_eq!(answer["response"]["uid"], "r-1");
     assert_eq!(answer["response"]["allowed"], verdict.refused.is_none());

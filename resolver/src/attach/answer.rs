@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use knap_api::{Network, NetworkLease};
-use knap_core::{Attachment, LeaseFacts, Mac, may_attach};
+use knap_core::{Attachment, LeaseFacts, Mac, NotPermitted, may_attach};
 use knap_protocol::{AttachReply, AttachRequest, HostLink, HostLinkKind, NetworkName, PodRef};
 use kube::ResourceExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -78,7 +78,7 @@ impl<S: Store> Attacher<S> {
         pod.clone_from(&request.pod);
         let network = self.network(&request.network).await?;
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
-        let permitted = self.permit(&prepared, request);
+        let permitted = self.permitted(&prepared, request).await?;
         // What runs keeps its address, or another pod would get it too; it is told no more than that.
         if request.leases.is_empty() {
             permitted.clone()?;
@@ -116,11 +116,15 @@ impl<S: Store> Attacher<S> {
         Ok(timeout(PATIENCE, decided).await.unwrap_or(known))
     }
 
-    fn permit(&self, prepared: &Prepared, request: &AttachRequest) -> Result<(), Refusal> {
+    /// Whether the pod's namespace may use the Network.
+    async fn permitted(
+        &self,
+        prepared: &Prepared,
+        request: &AttachRequest,
+    ) -> Result<Result<(), NotPermitted>, Refusal> {
         let namespace = pod_namespace(request);
-        let labels = self.view.namespace_labels(namespace);
-        may_attach(&prepared.intent, &prepared.class, namespace, labels.as_deref())?;
-        Ok(())
+        let labels = self.view.namespace_labels(&self.store, namespace).await?;
+        Ok(may_attach(&prepared.intent, &prepared.class, namespace, labels.as_deref()))
     }
 
     fn refuse_released(&self, request: &AttachRequest) -> Result<(), Refusal> {

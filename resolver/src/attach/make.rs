@@ -80,7 +80,7 @@ impl<S: Store> Attacher<S> {
     /// Makes the leases, or finds those that the same attempt made before. On an error nothing of this call is left, or the
     /// refusal says so.
     pub(super) async fn make(&self, question: &Question<'_>) -> Result<Made, Refusal> {
-        let labels = self.view.node_labels(question.asker.node.as_str());
+        let labels = self.view.node_labels(&self.store, question.asker.node.as_str()).await?;
         let node = NodeFacts {
             name: question.asker.node.to_string(),
             labels: labels.map(|labels| labels.as_ref().clone()),

@@ -10,13 +10,12 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router, middleware};
-use knap_api::Network;
-use knap_protocol::{NetworkName, ProblemKind};
+use knap_protocol::ProblemKind;
 
 use super::problem::Failure;
 use super::{Service, ready};
-use crate::admission::{Answer, Question, Read, Subject, answer};
-use crate::store::{ObjectName, Store, StoreError};
+use crate::admission::{Answer, Question, Subject, answer};
+use crate::store::Store;
 
 /// Bytes of a review: an object of 1.5 MB, which is all that etcd takes, before and after, and what goes with it.
 const BODY_LIMIT: usize = 8 << 20;
@@ -74,9 +73,9 @@ async fn review<S: Store>(
     })?;
     let question =
         Question::read(&body).map_err(|error| Failure::new(ProblemKind::BadRequest, error.to_string()))?;
-    let unknown = policy.unknown(&service.view, subject, &question);
-    let read = tokio::time::timeout(READING, read(&service.store, unknown)).await;
-    let read = read.map_err(|_| unread("no word in time"))?.map_err(|error| unread(&error.to_string()))?;
+    let read = policy.read(&service.store, &service.view, subject, &question);
+    let read = tokio::time::timeout(READING, read).await.map_err(|_| unread("no word in time"))?;
+    let read = read.map_err(|error| unread(&error.to_string()))?;
     let verdict = policy.decide(&service.view, subject, &question, &read).await;
     if let Some(why) = &verdict.refused {
         tracing::info!(?subject, uid = question.uid, why, "refused");
@@ -84,22 +83,10 @@ async fn review<S: Store>(
     Ok(Json(answer(&question, &verdict)))
 }
 
-/// Nobody is refused for a Network that only the view does not know yet.
-async fn read<S: Store>(store: &S, names: Vec<NetworkName>) -> Result<Read, StoreError> {
-    let mut found = Read::new();
-    for name in names {
-        let object = ObjectName::namespaced(name.namespace(), name.name());
-        if let Some(network) = store.get::<Network>(&object).await? {
-            found.insert(name, Arc::new(network));
-        }
-    }
-    Ok(found)
-}
-
 fn unread(why: &str) -> Failure {
     Failure::new(
         ProblemKind::Unavailable,
-        format!("can't read the Networks that the pod names: {why}; try again"),
+        format!("can't read the Networks that the pod names, or its namespace: {why}; try again"),
     )
 }
 

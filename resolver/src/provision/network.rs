@@ -58,7 +58,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         }
         let granted = Granted::of(network)?;
         let leases = self.attachments(network, &granted).await?;
-        let labels = self.view.namespace_labels(&intent.owner.namespace);
+        let labels = self.view.namespace_labels(&self.store, &intent.owner.namespace).await?;
         let standing = Standing {
             granted: &granted,
             provisioned: is_provisioned(network) || leases > 0,

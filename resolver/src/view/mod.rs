@@ -20,7 +20,7 @@ use knap_protocol::NetworkName;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::store::{ObjectName, Store};
+use crate::store::{Kind, ObjectName, Store, StoreError};
 use cluster_networks::KnownNetworks;
 
 pub use holder::HolderHash;
@@ -127,10 +127,17 @@ impl View {
         self.networks.get(&ObjectName::namespaced(name.namespace(), name.name()))
     }
 
-    /// Labels of a namespace. None where no namespace is known at all: then nothing is filtered by label. One that is
-    /// not known among others has no labels.
-    pub fn namespace_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        among(&self.namespaces, name)
+    /// Labels of a namespace. None where no namespace is known at all: then nothing is filtered by label. One that is not
+    /// known among others may be new: it is read, since a selector may ask for what it does not have.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub async fn namespace_labels<S: Store>(
+        &self,
+        store: &S,
+        name: &str,
+    ) -> Result<Option<Arc<LabelMap>>, StoreError> {
+        among(&self.namespaces, store, name, |namespace| Arc::new(labels_of_namespace(namespace))).await
     }
 
     /// Namespaces that carry a label with this value, with all their labels.
@@ -141,8 +148,16 @@ impl View {
     }
 
     /// Labels of a node, by the same rule.
-    pub fn node_labels(&self, name: &str) -> Option<Arc<LabelMap>> {
-        among(&self.nodes, name).map(|node| Arc::clone(&node.labels))
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub async fn node_labels<S: Store>(
+        &self,
+        store: &S,
+        name: &str,
+    ) -> Result<Option<Arc<LabelMap>>, StoreError> {
+        let node = among(&self.nodes, store, name, |node| Arc::new(KnownNode::of(node))).await?;
+        Ok(node.map(|node| Arc::clone(&node.labels)))
     }
 
     /// A node, as last told.
@@ -171,11 +186,18 @@ impl View {
     }
 }
 
-fn among<V: Default>(table: &Table<V>, name: &str) -> Option<Arc<V>> {
-    match table.get(&ObjectName::cluster(name)) {
-        Some(labels) => Some(labels),
-        None if table.is_empty() => None,
-        None => Some(Arc::default()),
+/// What is kept of an object, read where others of its kind are known and it is not; empty if there is none.
+async fn among<K: Kind, V: Default, S: Store>(
+    table: &Table<V>,
+    store: &S,
+    name: &str,
+    keep: impl Fn(K) -> Arc<V>,
+) -> Result<Option<Arc<V>>, StoreError> {
+    let name = ObjectName::cluster(name);
+    match table.get(&name) {
+        Some(known) => Ok(Some(known)),
+        None if table.is_empty() => Ok(None),
+        None => Ok(Some(store.get::<K>(&name).await?.map(keep).unwrap_or_default())),
     }
 }
 

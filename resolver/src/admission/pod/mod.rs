@@ -3,6 +3,7 @@
 mod affinity;
 mod devices;
 mod merge;
+mod read;
 mod selection;
 mod slipped;
 
@@ -15,6 +16,7 @@ use knap_protocol::NetworkName;
 use serde_json::{Value, json};
 
 use self::merge::{Wanted, merge};
+pub(crate) use self::read::Read;
 use self::selection::{Selection, Selections};
 pub(crate) use self::slipped::slipped;
 use super::{Question, Verdict};
@@ -31,18 +33,6 @@ pub(crate) const NETWORKS_ANNOTATION: &str = "knap.github.com/networks";
 pub(crate) const MULTUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
 /// On what the kubelet writes about a pod of its own, which runs already.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
-
-/// Networks that the view does not know, read for this review.
-pub(crate) type Read = HashMap<NetworkName, Arc<Network>>;
-
-/// What a pod names and the view does not know: the store has to be asked before anybody is refused.
-pub(super) fn unknown(view: &View, question: &Question) -> Vec<NetworkName> {
-    let pod = Pod::of(question);
-    let selections = pod.asked().and_then(|text| Selections::read(text).ok()).unwrap_or_default();
-    let names = selections.all.iter().filter_map(|selection| pod.network(selection));
-    let unknown: BTreeSet<NetworkName> = names.filter(|name| view.network(name).is_none()).collect();
-    unknown.into_iter().collect()
-}
 
 /// About a pod that names Networks.
 pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
@@ -152,13 +142,13 @@ impl Needs {
         read: &Read,
     ) -> Result<Wanted, String> {
         let name = pod.network(&selection).ok_or("the pod has no namespace")?;
-        let network = view.network(&name).or_else(|| read.get(&name).cloned());
+        let network = read.network(view, &name);
         let network = network.ok_or_else(|| Refusal::UnknownNetwork(name.clone()).to_string())?;
         if network.metadata.deletion_timestamp.is_some() {
             return Err(format!("Network {name} is being deleted: name another, or wait and make it anew"));
         }
         let class = class_of(view, rules, &network).await;
-        permit(view, pod, &name, &network, class.as_ref())?;
+        permit(pod, read, &name, &network, class.as_ref())?;
         self.warnings.extend(not_ready(&name, &network));
         let class = class.ok().map(Arc::new);
         let known_as = names_of(&name, &network, &pod.namespace);
@@ -192,8 +182,8 @@ impl Needs {
 
 /// Whether pods of the namespace may attach to a Network: what the resolver asks again when they do.
 fn permit(
-    view: &View,
     pod: &Pod<'_>,
+    read: &Read,
     name: &NetworkName,
     network: &Network,
     class: Result<&Class, &String>,
@@ -207,8 +197,7 @@ fn permit(
             return Err(format!("Network {name} is not served, and so shared with nobody: {why}"));
         }
     };
-    let labels = view.namespace_labels(&pod.namespace);
-    may_attach(&intent, class, &pod.namespace, labels.as_deref()).map_err(|error| error.to_string())
+    may_attach(&intent, class, &pod.namespace, read.labels()).map_err(|error| error.to_string())
 }
 
 /// What a person should know who makes a pod on a Network that does not serve.

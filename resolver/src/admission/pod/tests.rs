@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Policy, Question, RawAttachments, Read, Subject, Verdict};
+use super::super::{Policy, Question, RawAttachments, Subject, Verdict};
 use crate::provision::{Rules, is_decided, is_ready};
 use crate::store::Store;
 use crate::testing::{World, eventually};
@@ -40,7 +40,8 @@ async fn review_as(world: &World, subject: Subject, operation: &str, object: &Va
     });
     let question = Question::read(body.to_string().as_bytes()).unwrap();
     let policy = Policy { rules: Rules { sticky: false }, raw_attachments: RawAttachments::default() };
-    policy.decide(&world.replica.view, subject, &question, &Read::new()).await
+    let read = policy.read(&world.store, &world.replica.view, subject, &question).await.unwrap();
+    policy.decide(&world.replica.view, subject, &question, &read).await
 }
 
 async fn asking(world: &World, networks: &str) -> Verdict {

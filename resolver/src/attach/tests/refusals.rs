@@ -32,7 +32,7 @@ async fn a_network_is_its_namespaces_own_unless_it_is_shared() {
         world.store.create(&namespace).await.unwrap();
     }
     eventually("the replica knows bank", || {
-        world.replica.view.namespace_labels("bank").is_some_and(|labels| !labels.is_empty())
+        !world.replica.view.namespaces_labelled("team", "money").is_empty()
     })
     .await;
     world.attach("c1", pod("shop")).await.unwrap();
@@ -46,6 +46,31 @@ async fn a_network_is_its_namespaces_own_unless_it_is_shared() {
     let mut request = pod("web");
     request["network"] = json!("shop/red");
     assert!(world.attach("c4", request).await.unwrap_err().to_string().contains("not shared"));
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_view_does_not_know_yet_is_read_before_it_is_permitted() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
+        "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]
+    });
+    world.class("shared", class).await;
+    let but_banks = json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["money"]}]});
+    let spec = json!({"class": "shared", "sharedWith": {"namespaceSelector": but_banks}});
+    world.ready_network("shop/blue", spec).await;
+    let namespace = async |name: &str, labels: serde_json::Value| {
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
+        world.store.create(&serde_json::from_value::<Namespace>(namespace).unwrap()).await.unwrap();
+    };
+    namespace("shop", json!({})).await;
+    let behind = Replica::over(&HeldBack(world.store.clone())).await;
+    namespace("bank", json!({"team": "money"})).await;
+    namespace("web", json!({"team": "web"})).await;
+    let refusal = behind.attach("c1", pod("bank")).await.unwrap_err();
+    assert_eq!(refusal.kind().status(), 403, "{refusal}");
+    behind.attach("c2", pod("web")).await.unwrap();
+    assert_eq!(world.leases().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +184,7 @@ async fn a_node_without_an_uplink_is_refused_before_anything_is_made() {
     let node: k8s_openapi::api::core::v1::Node =
         serde_json::from_value(json!({"metadata": {"name": "n1", "labels": {"rack": "b"}}})).unwrap();
     world.store.create(&node).await.unwrap();
-    eventually("the replica knows the node", || world.replica.view.node_labels("n1").is_some()).await;
+    eventually("the replica knows the node", || world.replica.view.node("n1").is_some()).await;
     let refusal = world.attach("c1", json!({})).await.unwrap_err();
     assert_eq!(refusal.kind().status(), 422, "{refusal}");
     assert!(refusal.to_string().contains("n1") && refusal.to_string().contains("uplink"), "{refusal}");

@@ -136,7 +136,7 @@ impl World {
         let nodes = self.store.list::<Node>(&Labels::new()).await?;
         let first = nodes.first().map(ResourceExt::name_any);
         let name = name.map(str::to_owned).or(first).unwrap_or_else(|| EXAMPLE_NODE.to_owned());
-        let labels = self.view.node_labels(&name).map(|labels| labels.as_ref().clone());
+        let labels = self.view.node_labels(&self.store, &name).await?.map(|labels| labels.as_ref().clone());
         Ok(NodeFacts { name, labels })
     }
 

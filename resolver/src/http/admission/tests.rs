@@ -14,8 +14,9 @@ use crate::attach::Attacher;
 use crate::http::{Service, TokenFile, router};
 use crate::metrics::{Metrics, StoreCalls};
 use crate::provision::Rules;
+use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
-use crate::testing::{Silent, World};
+use crate::testing::{HeldBack, Replica, Silent, World};
 use crate::view::View;
 
 const PATHS: [&str; 4] = [
@@ -89,6 +90,29 @@ async fn a_review_is_answered_without_a_credential() {
         (&answer["response"]["allowed"], &answer["response"]["patchType"]),
         (&json!(true), &json!("JSONPatch"))
     );
+}
+
+#[tokio::test]
+async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_pods_are_let_in() {
+    let world = World::new().await;
+    let class = json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
+        "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]});
+    world.class("shared", class).await;
+    let but_banks = json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["money"]}]});
+    let spec = json!({"class": "shared", "sharedWith": {"namespaceSelector": but_banks}});
+    world.ready_network("bank/blue", spec).await;
+    let namespace = async |name: &str, labels: Value| {
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
+        let namespace: k8s_openapi::api::core::v1::Namespace = serde_json::from_value(namespace).unwrap();
+        world.store.create(&namespace).await.unwrap();
+    };
+    namespace("bank", json!({})).await;
+    let behind = Replica::over(&HeldBack(world.store.clone())).await;
+    namespace("shop", json!({"team": "money"})).await;
+    let router = service(world.store.clone(), Arc::clone(&behind.view), Some(policy()));
+    let asking = json!({"metadata": {"annotations": {"knap.github.com/networks": "bank/blue"}}, "spec": {"containers": [{}]}});
+    let (_, answer) = post(&router, PATHS[2], review(&asking)).await;
+    assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
 }
 
 #[tokio::test]
