@@ -99,6 +99,29 @@ impl OneNode {
         )
     }
 
+    /// Waits until the agent says so, and the node's inventory has it as the reason of its condition.
+    async fn told(&self, agent: &Agent, status: u16, reason: &str) {
+        tokio::task::block_in_place(|| agent.wait_says(status, &format!("{reason}: ")));
+        self.inventory_says("False", reason).await;
+    }
+
+    /// Waits until the agent is ready, and the node's inventory says so.
+    async fn settled(&self, agent: &Agent) {
+        tokio::task::block_in_place(|| agent.wait_says(200, "ok"));
+        self.inventory_says("True", "Ready").await;
+    }
+
+    async fn inventory_says(&self, status: &str, reason: &str) {
+        let what = format!("the inventory's condition is {status} {reason}");
+        self.objects
+            .eventually(&what, async || {
+                let inventory = serde_json::to_value(self.objects.inventory("n1").await?).unwrap();
+                let condition = &inventory["status"]["conditions"][0];
+                (condition["status"] == status && condition["reason"] == reason).then_some(())
+            })
+            .await;
+    }
+
     fn token(&self) -> String {
         fs::read_to_string(self.file("token")).unwrap_or_default()
     }
@@ -172,4 +195,90 @@ async fn authorities_are_followed_while_they_change() {
     fs::write(cluster.file("ca-bundle"), stranger.cert.pem()).unwrap();
     tokio::task::block_in_place(|| agent.wait_says(503, "AuthorityWrong"));
     tokio::task::block_in_place(|| cluster.attach_and_detach("c-after"));
+}
+
+/// Each fault is told in both places, heals when its cause is gone, and is none for the pod that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_in_the_inventory_and_breaks_nothing_that_runs() {
+    let cluster = OneNode::start(None).await;
+    let host = &cluster.host;
+    let (bin, plugin) = (host.delegates.bin(), host.delegates.bin().join("knap"));
+    let mut agent = cluster.agent();
+    cluster.settled(&agent).await;
+    let (pod, config) = (host.pod("runs"), thin_config("shop/blue", "1.0.0"));
+    let add = Call::add("runs", &pod, &config).pod("shop", "web-0", &cluster.pod_uid);
+    tokio::task::block_in_place(|| add.run(host).result());
+    pod.add_interface("net1");
+    host.delegates.forget();
+
+    fs::rename(&plugin, cluster.file("ours")).unwrap();
+    fs::write(&plugin, "#!/bin/sh\necho somebody else >&2\n").unwrap();
+    fs::set_permissions(&plugin, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    cluster.told(&agent, 503, "ForeignPlugin").await;
+    fs::remove_file(&plugin).unwrap();
+    cluster.settled(&agent).await;
+
+    fs::rename(&bin, cluster.file("moved")).unwrap();
+    cluster.told(&agent, 503, "PluginFolderMissing").await;
+    fs::rename(cluster.file("moved"), &bin).unwrap();
+    cluster.settled(&agent).await;
+
+    let size = usize::try_from(fs::metadata(&plugin).unwrap().len()).unwrap();
+    let disk = host.tiny_disk_for_plugins(size * 4);
+    fs::remove_file(&plugin).unwrap();
+    disk.read_only(true);
+    cluster.told(&agent, 503, "PluginNotInstalled").await;
+    disk.read_only(false);
+    cluster.settled(&agent).await;
+    drop(disk);
+
+    let authorities = fs::read(cluster.file("ca-bundle")).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(cluster.file("ca-bundle"), stranger.cert.pem()).unwrap();
+    cluster.told(&agent, 503, "AuthorityWrong").await;
+    fs::write(cluster.file("ca-bundle"), authorities).unwrap();
+    cluster.settled(&agent).await;
+
+    // Due, since nobody knows its age, and nothing to get another for.
+    let shown = fs::read(cluster.file("pod-token")).unwrap();
+    fs::remove_file(cluster.file("pod-token")).unwrap();
+    fs::write(cluster.file("token.json"), "{").unwrap();
+    cluster.told(&agent, 200, "TokenNotRenewed").await;
+    fs::write(cluster.file("pod-token"), shown).unwrap();
+    cluster.settled(&agent).await;
+
+    let entry = host.ledger.entry_file("runs", "net1");
+    let whole = fs::read(&entry).unwrap();
+    fs::write(&entry, "").unwrap();
+    cluster.told(&agent, 200, "LedgerCorrupt").await;
+    assert_eq!(cluster.objects.leases().await.len(), 1, "its address stays taken");
+    fs::write(&entry, whole).unwrap();
+    fs::remove_file(host.ledger.folder().join("corrupt").join(&host.ledger.corrupt()[0])).unwrap();
+    cluster.settled(&agent).await;
+
+    tokio::task::block_in_place(|| agent.stop());
+    fs::create_dir(cluster.file("agent.lock")).unwrap();
+    let agent = cluster.agent();
+    cluster.told(&agent, 503, "FolderUnusable").await;
+    fs::remove_dir(cluster.file("agent.lock")).unwrap();
+    cluster.settled(&agent).await;
+
+    assert_eq!(host.delegates.steps(), Vec::<String>::new(), "nothing was done to what runs");
+    assert!(pod.interfaces().contains(&"net1".to_owned()));
+    tokio::task::block_in_place(|| Call::del("runs", &pod, &config).run(host).quiet());
+    assert_eq!(host.delegates.steps(), ["DEL first"]);
+    cluster.objects.until_leases(0).await;
+}
+
+/// Nothing is there that could serve instead: the node says so to whoever asks it, and is ready once the right one comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_is_wrong_from_the_start_heals() {
+    let cluster = OneNode::start(None).await;
+    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(cluster.file("ca-bundle"), stranger.cert.pem()).unwrap();
+    let agent = cluster.agent();
+    tokio::task::block_in_place(|| agent.wait_says(503, "NoToken: "));
+    cluster.mount_authorities().await;
+    cluster.settled(&agent).await;
+    tokio::task::block_in_place(|| cluster.attach_and_detach("c1"));
 }

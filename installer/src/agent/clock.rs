@@ -21,6 +21,26 @@ impl Clock for BootClock {
     }
 }
 
+/// One that a test sets.
+#[cfg(test)]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SetClock(std::sync::Arc<std::sync::Mutex<Duration>>);
+
+#[cfg(test)]
+impl SetClock {
+    /// Lets it jump, forward or back.
+    pub(crate) fn set(&self, since_boot: Duration) {
+        *self.0.lock().unwrap() = since_boot;
+    }
+}
+
+#[cfg(test)]
+impl Clock for SetClock {
+    fn since_boot(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

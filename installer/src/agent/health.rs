@@ -118,6 +118,7 @@ impl Read for Request<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::clock::SetClock;
 
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -155,5 +156,21 @@ mod tests {
             drop(asked);
         });
         assert!(begin.elapsed() < 2 * PATIENCE, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_look_that_hangs_is_told_and_time_that_jumps_heals_with_the_next_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SetClock::default();
+        let node = Node::for_tests(folder.path(), &clock);
+        clock.set(LONGEST_LOOK / 2);
+        assert_eq!(health(&node).0, "200 OK");
+        clock.set(LONGEST_LOOK * 3);
+        let (status, text) = health(&node);
+        assert!(status.starts_with("500") && text.contains("900 s"), "{status} {text}");
+        node.looked();
+        assert_eq!(health(&node).0, "200 OK");
+        clock.set(Duration::ZERO);
+        assert_eq!(health(&node).0, "200 OK", "back");
     }
 }

@@ -31,6 +31,7 @@ use nix::unistd::Pid;
 use crate::cli::{Agent, HostPaths};
 use crate::lock::{LockError, NodeLock, this_process};
 use board::{Part, Problem};
+use inventory::Teller;
 use node::Node;
 use signals::{Duty, Woken};
 
@@ -89,6 +90,7 @@ fn work(node: &Arc<Node>) -> anyhow::Result<()> {
 /// Waits until no other agent looks after this node. None: it is time to end.
 fn become_agent(node: &Arc<Node>) -> anyhow::Result<Option<NodeLock>> {
     let path = node.here(&node.paths.lock_file());
+    let mut teller = Teller::new(node);
     let mut said = String::new();
     let mut pause = Duration::ZERO;
     while node.signals.wait(Duty::Upkeep, pause) != Woken::ToEnd {
@@ -105,6 +107,7 @@ fn become_agent(node: &Arc<Node>) -> anyhow::Result<Option<NodeLock>> {
                 serve_health(node)?;
                 node.looked();
                 node.board.set(Part::NodeFile, vec![Problem::blocks("FolderUnusable", error.to_string())]);
+                teller.tell_by_kept_token();
             }
         }
     }

@@ -37,8 +37,16 @@ pub(crate) struct Node {
 impl Node {
     /// As the arguments say. Touches nothing.
     pub(crate) fn new(paths: &HostPaths, settings: &Agent) -> anyhow::Result<Self> {
+        Self::with_clock(paths, settings, Box::new(BootClock))
+    }
+
+    /// The same with another clock.
+    pub(crate) fn with_clock(
+        paths: &HostPaths,
+        settings: &Agent,
+        clock: Box<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let endpoints = settings.endpoints()?;
-        let clock = BootClock;
         Ok(Self {
             paths: paths.clone(),
             settings: settings.clone(),
@@ -46,7 +54,7 @@ impl Node {
             board: Board::default(),
             signals: Signals::default(),
             looked: AtomicU64::new(clock.since_boot().as_secs()),
-            clock: Box::new(clock),
+            clock,
             endpoints,
             plugin_version: Mutex::new(None),
             token_refused: AtomicBool::new(false),
@@ -133,5 +141,33 @@ impl Node {
 
     fn version(&self) -> MutexGuard<'_, Option<String>> {
         self.plugin_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// One whose files are in this folder, whose resolver is away, and whose time is the test's.
+    pub(crate) fn for_tests(folder: &Path, clock: &super::clock::SetClock) -> Self {
+        use clap::Parser;
+
+        use crate::cli::{Arguments, Command};
+
+        let path = |name: &str| folder.join(name).display().to_string();
+        let arguments = Arguments::parse_from([
+            "knap-installer",
+            "--bin-dir",
+            &path("bin"),
+            "--config-dir",
+            &path("conf"),
+            "--state-dir",
+            &path("state"),
+            "agent",
+            "--node=n1",
+            "--endpoint=http://127.0.0.1:9",
+            "--service-account-token",
+            &path("pod-token"),
+        ]);
+        let Command::Agent(settings) = &arguments.command else { panic!("another command") };
+        Self::with_clock(&arguments.paths, settings, Box::new(clock.clone())).unwrap()
     }
 }

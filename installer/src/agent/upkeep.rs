@@ -8,7 +8,7 @@ use super::signals::{Duty, Woken};
 use super::status::StatusProbe;
 use crate::file_stamp::FileStamp;
 use crate::node_file;
-use crate::plugin_binary::{BinaryError, PluginBinary};
+use crate::plugin_binary::{self, BinaryError, PluginBinary};
 use crate::replace::{self, Outcome};
 
 /// Looks at everything, again and again.
@@ -88,7 +88,8 @@ impl<'a> Upkeep<'a> {
         let (problems, is_settled) = match outcome {
             Ok(Ok(outcome)) => {
                 tracing::info!("{}: {outcome}", self.plugin.on_host().display());
-                (Vec::new(), true)
+                // One that was just put there may have been changed since: it is looked at once more.
+                (Vec::new(), outcome == plugin_binary::Outcome::Unchanged)
             }
             // Not run again, as long as it is the same file.
             Ok(Err(error @ BinaryError::Foreign(_))) => {
@@ -106,7 +107,8 @@ impl<'a> Upkeep<'a> {
             self.node.signals.ring(Duty::Reap);
         }
         self.node.set_plugin_version(version);
-        if is_settled && let Some(stamp) = FileStamp::of(&path).ok().flatten() {
+        // As it was before it was read: whatever has been done to it since is seen at the next look.
+        if is_settled && let Some(stamp) = stamp {
             self.settled = Some((stamp, problems.clone()));
         }
         problems

@@ -70,6 +70,7 @@ fn the_runtimes_folder_is_not_made_but_asked_for() {
     let said = agent.wait_unready("PluginFolderMissing");
     assert!(said.contains(node.path("bin").to_str().unwrap()), "{said}");
     assert!(!node.path("bin").exists());
+    wait_told(&node, "PluginFolderMissing");
     fs::create_dir(node.path("bin")).unwrap();
     agent.wait_ready();
 }
@@ -82,6 +83,23 @@ fn a_folder_that_takes_no_file_is_told_and_waited_for() {
     agent.wait_unready("FolderUnusable");
     assert_eq!(agent.get("/healthz").unwrap().0, 200, "a restart would not help");
     fs::remove_file(node.path("conf")).unwrap();
+    agent.wait_ready();
+}
+
+#[test]
+fn a_folder_that_takes_no_file_any_more_is_told_by_the_token_in_it() {
+    let node = Node::new();
+    let plugin = node.plugin("1");
+    let agent = node.agent(&plugin);
+    agent.wait_ready();
+    agent.stop();
+    // Root may write anywhere; but not here.
+    fs::create_dir(node.path("conf/agent.lock")).unwrap();
+    let agent = node.agent(&plugin);
+    agent.wait_unready("FolderUnusable");
+    wait_told(&node, "FolderUnusable");
+    assert_eq!(node.resolver.inventories().pop().unwrap()["pluginVersion"], "1", "it serves");
+    fs::remove_dir(node.path("conf/agent.lock")).unwrap();
     agent.wait_ready();
 }
 

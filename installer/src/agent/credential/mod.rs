@@ -172,3 +172,42 @@ impl<'a> TokenKeeper<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use knap_protocol::NodeCredentials;
+
+    use super::*;
+    use crate::agent::clock::SetClock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// The resolver is away all the while: the token that came an hour after the boot is all there is.
+    #[test]
+    fn time_that_jumps_costs_a_renewal_and_never_a_token_that_serves() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SetClock::default();
+        let node = Node::for_tests(folder.path(), &clock);
+        fs::write(folder.path().join("pod-token"), "of the pod").unwrap();
+        let credentials = NodeCredentials { token: "t".to_owned(), expires_in_seconds: 24 * 3600 };
+        let boot_id = node.boot_id().unwrap();
+        let record = TokenRecord::new(&node.file.node, &boot_id, HOUR, &credentials, |half| half);
+        keep(&node.paths.token_file(), b"t", 0o600).unwrap();
+        keep(&node.paths.token_record(), &serde_json::to_vec(&record).unwrap(), 0o600).unwrap();
+        let mut keeper = TokenKeeper::new(&node);
+        let mut reason_at = |hours: u32| {
+            clock.set(HOUR * hours);
+            let pause = keeper.look();
+            assert!(pause <= LONGEST_PAUSE * 2, "{pause:?}");
+            let reason = node.board.problems().pop().map(|problem| problem.reason);
+            (reason, node.board.is_fine(Part::Token))
+        };
+        let told = |reason: &str, serves| (Some(reason.to_owned()), serves);
+        assert_eq!(reason_at(2), (None, true));
+        assert_eq!(reason_at(14), told("TokenNotRenewed", true), "half of its life is over");
+        assert_eq!(reason_at(0), told("TokenNotRenewed", true), "back to before it came: of unknown age");
+        assert_eq!(reason_at(24 * 365), told("NoToken", false), "forward: it serves no more");
+        assert_eq!(reason_at(2), (None, true), "and back");
+        assert_eq!(fs::read_to_string(node.paths.token_file()).unwrap(), "t");
+    }
+}

@@ -23,8 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks and tells, again and again.
 pub(crate) fn run(node: &Node) {
-    let mut teller =
-        Teller { node, delegates: Delegates::default(), told: None, failures: 0, not_before: Duration::ZERO };
+    let mut teller = Teller::new(node);
     let mut wanted = true;
     loop {
         teller.look(wanted);
@@ -42,7 +41,7 @@ struct Told {
 }
 
 /// What is remembered from one look to the next.
-struct Teller<'a> {
+pub(crate) struct Teller<'a> {
     node: &'a Node,
     delegates: Delegates,
     told: Option<Told>,
@@ -50,7 +49,23 @@ struct Teller<'a> {
     not_before: Duration,
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    pub(crate) fn new(node: &'a Node) -> Self {
+        Self { node, delegates: Delegates::default(), told: None, failures: 0, not_before: Duration::ZERO }
+    }
+
+    /// Tells what there is to tell where nothing can be written, not even by whom this node is looked after: by the token of
+    /// before, if there is one.
+    pub(crate) fn tell_by_kept_token(&mut self) {
+        let node = self.node;
+        let token = std::fs::read_to_string(node.here(&node.file.resolver.token_file));
+        if token.is_ok_and(|token| !token.trim().is_empty()) {
+            node.set_plugin_version(node.paths.plugin().version());
+            node.board.set(Part::Token, Vec::new());
+            self.look(false);
+        }
+    }
+
     /// `wanted`: whether it is to be told even if nothing has changed.
     fn look(&mut self, wanted: bool) {
         let node = self.node;
