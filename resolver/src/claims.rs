@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use knap_api::{Claim, Network, NetworkLease, Reservation};
+use knap_api::{AddressPolicy, Claim, Network, NetworkLease, Reservation};
 use kube::ResourceExt;
 use tokio::time::MissedTickBehavior;
 
@@ -89,7 +89,9 @@ impl<S: Store> Claims<S> {
         let of = &lease.spec.network;
         let network = self.store.get::<Network>(&ObjectName::namespaced(&of.namespace, &of.name)).await?;
         let lives = network.is_some_and(|network| {
-            network.metadata.uid.as_ref() == Some(&of.uid) && network.metadata.deletion_timestamp.is_none()
+            network.metadata.uid.as_ref() == Some(&of.uid)
+                && network.metadata.deletion_timestamp.is_none()
+                && network.spec.address_policy == AddressPolicy::Sticky
         });
         if !lives || !self.has_its_owner(claim, owners).await? {
             return Ok(false);

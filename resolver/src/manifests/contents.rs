@@ -30,8 +30,8 @@ impl Contents {
         Ok(Self::of(&files, &Owners::default()))
     }
 
-    /// Sorts out what the files say. An object that is in two files belongs to the one that it is served from, or
-    /// else to the first by name; the other is broken.
+    /// Sorts out what the files say. An object that is in two files belongs to the one that it is served from, also while that
+    /// one can't be read, or else to the first by name; the other is broken.
     pub(super) fn of(files: &Files, owners: &Owners) -> Self {
         let parsed: Parsed = files
             .iter()
@@ -97,12 +97,19 @@ fn claims(files: &Parsed, owners: &Owners) -> Claims {
     for (file, manifests) in files {
         for manifest in manifests.iter().flatten() {
             let claim = (manifest.kind(), manifest.name());
-            if owners.of(manifest) == Some(file) || !claims.contains_key(&claim) {
-                claims.insert(claim, file.clone());
+            let owner = owners.of(manifest).filter(|owner| *owner == file || is_broken(files, owner));
+            match owner {
+                Some(owner) => _ = claims.insert(claim, owner.to_owned()),
+                None => _ = claims.entry(claim).or_insert_with(|| file.clone()),
             }
         }
     }
     claims
+}
+
+/// Whether a file is there, and says nothing that can be taken.
+fn is_broken(files: &Parsed, file: &str) -> bool {
+    files.get(file).is_some_and(Result::is_err)
 }
 
 fn stolen(file: &str, manifests: &[Manifest], claims: &Claims) -> Option<String> {

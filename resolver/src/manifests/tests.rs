@@ -145,6 +145,26 @@ async fn an_object_belongs_to_the_file_that_it_is_served_from() {
 }
 
 #[tokio::test]
+async fn an_object_stays_with_its_file_while_that_has_a_mistake() {
+    let world = World::new();
+    let mut folder = Folder::new(&world.folder);
+    world.write("a.yaml", &network("blue", "bridge"));
+    folder.apply_once(&world.store).await.unwrap();
+    world.write("b.yaml", &network("blue", "macvlan"));
+    world.write("a.yaml", "kind: Network\n  name: [");
+    folder.apply_once(&world.store).await.unwrap();
+    assert_eq!(world.network("blue").await.spec.provider.as_deref(), Some("bridge"));
+    let broken = reasons(&folder);
+    assert!(
+        broken.len() == 2 && broken[1].contains("b.yaml: Network shop/blue is in a.yaml too"),
+        "{broken:?}"
+    );
+    world.write("a.yaml", &network("blue", "host-device"));
+    folder.apply_once(&world.store).await.unwrap();
+    assert_eq!(world.network("blue").await.spec.provider.as_deref(), Some("host-device"));
+}
+
+#[tokio::test]
 async fn what_did_not_come_from_the_folder_stays() {
     let world = World::new();
     let class = NetworkClass::new("by-hand", knap_api::NetworkClassSpec::default());

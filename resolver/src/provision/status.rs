@@ -5,6 +5,7 @@ use knap_api::{Condition, ConditionStatus, Network, NetworkStatus, NetworkSummar
 use knap_core::{Grant, Layout, Plan, Slot};
 
 use super::error::ProvisionError;
+use super::granted::subnets_in_use;
 use super::surroundings::Published;
 use crate::timestamp::rfc3339;
 
@@ -33,17 +34,20 @@ pub(super) fn status_of(
 ) -> NetworkStatus {
     let mut status = network.status.clone().unwrap_or_default();
     status.observed_generation = network.metadata.generation;
+    status.attachments = u64::try_from(slots.len()).unwrap_or(u64::MAX);
     if let Ok(provisioned) = outcome {
         status.class = Some(provisioned.plan.class.clone());
         status.provider = Some(provisioned.plan.provider.clone());
         status.segment = Some(segment_of(provisioned));
         status.mtu = provisioned.plan.mtu;
         status.subnets = subnets_of(&provisioned.grant.layout, slots);
-        status.attachments = u64::try_from(slots.len()).unwrap_or(u64::MAX);
         status.summary = Some(summary_of(&status.subnets, &provisioned.grant.layout, slots.len()));
         if let Some(published) = &provisioned.published {
             status.network_attachment_definitions.clone_from(&published.names);
         }
+    } else {
+        // What runs goes on, and ends, whether the Network is served or not.
+        recount(&mut status, network, slots);
     }
     let conditions = conditions_of(network, outcome, now);
     status.conditions = conditions;
@@ -84,6 +88,18 @@ fn subnets_of(layout: &Layout, slots: &[Slot]) -> Vec<StatusSubnet> {
         allocated: slots.iter().filter(|slot| subnet.slots().contains(&slot.get())).count() as u64,
     });
     subnets.collect()
+}
+
+/// Has the counts follow the leases, where nothing else changes.
+fn recount(status: &mut NetworkStatus, network: &Network, slots: &[Slot]) {
+    let in_use = subnets_in_use(network, slots);
+    if in_use.len() == status.subnets.len() {
+        status.subnets = in_use;
+    }
+    if let Some(summary) = &mut status.summary {
+        let capacity = summary.used.split_once('/').map(|(_, capacity)| format!("/{capacity}"));
+        summary.used = format!("{}{}", slots.len(), capacity.unwrap_or_default());
+    }
 }
 
 fn summary_of(subnets: &[StatusSubnet], layout: &Layout, used: usize) -> NetworkSummary {
@@ -172,4 +188,30 @@ pub(crate) fn is_refused(network: &Network) -> bool {
 pub(crate) fn is_ready(network: &Network) -> bool {
     is_decided(network)
         && condition(network, READY).is_some_and(|ready| ready.status == ConditionStatus::True)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counts_follow_what_runs_also_while_a_network_is_not_served() {
+        let network: Network = serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": "blue"}, "spec": {},
+            "status": {
+                "attachments": 3,
+                "subnets": [{"cidr": "10.64.7.0/24", "slotBase": 0, "capacity": 254, "allocated": 3}],
+                "summary": {"subnets": "10.64.7.0/24", "used": "3/254"}
+            }
+        }))
+        .unwrap();
+        let outcome = Err(ProvisionError::StickyWithoutKubernetes);
+        let status = status_of(&network, &outcome, &[Slot::new(5).unwrap()], Timestamp::UNIX_EPOCH);
+        assert_eq!((status.attachments, status.subnets[0].allocated), (1, 1));
+        assert_eq!(status.summary.unwrap().used, "1/254");
+        let never = Network { status: None, ..network };
+        assert_eq!(status_of(&never, &outcome, &[], Timestamp::UNIX_EPOCH).attachments, 0);
+    }
 }

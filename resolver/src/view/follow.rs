@@ -33,7 +33,7 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
     let networks = TableOf {
         table: |view| &view.networks,
         keep: |network: Network| network,
-        changed: |name, _, gone| Some(if gone { Change::NetworkGone } else { Change::Network(name) }),
+        changed: |name, now, _| Some(if now.is_none() { Change::NetworkGone } else { Change::Network(name) }),
     };
     tasks.spawn(table(store.clone(), Arc::clone(view), networks));
     let classes = TableOf {
@@ -45,16 +45,17 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
     let reservations = TableOf {
         table: |view| &view.reservations,
         keep: |reservation: Reservation| reservation,
-        changed: |_, reservation, gone| {
-            let owner = owner_of(reservation);
-            Some(if gone { Change::ReservationGone(owner) } else { Change::Reservation(owner) })
+        changed: |_, now, before| {
+            // What a lease has beside its slot concerns no Network.
+            let owner = owner_of(now.or(before).filter(|reservation| reservation.spec.lease.is_none())?);
+            Some(if now.is_none() { Change::ReservationGone(owner) } else { Change::Reservation(owner) })
         },
     };
     tasks.spawn(table(store.clone(), Arc::clone(view), reservations));
     let namespaces = TableOf {
         table: |view| &view.namespaces,
         keep: labels_of_namespace,
-        changed: |_, _, _| Some(Change::Everything),
+        changed: |_, now, before| (now != before).then_some(Change::Everything),
     };
     tasks.spawn(table(store.clone(), Arc::clone(view), namespaces));
     tasks.spawn(nodes(store.clone(), Arc::clone(view)));
@@ -72,8 +73,8 @@ pub(super) fn all<S: Store>(store: &S, view: &Arc<View>) -> JoinSet<()> {
 struct TableOf<K, V> {
     table: fn(&View) -> &Table<V>,
     keep: fn(K) -> V,
-    /// What a new or changed object (or one that is gone, if true) means to controllers.
-    changed: fn(ObjectName, &V, bool) -> Option<Change>,
+    /// What it means to controllers that an object is so now, none if it is gone, and was so before, none if it is new.
+    changed: fn(ObjectName, Option<&V>, Option<&V>) -> Option<Change>,
 }
 
 async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(store: S, view: Arc<View>, of: TableOf<K, V>) {
@@ -82,8 +83,8 @@ async fn table<S: Store, K: Kind, V: Send + Sync + 'static>(store: S, view: Arc<
     while let Some(event) = events.next().await {
         let change = match feed.take(event) {
             Fed::Nothing => continue,
-            Fed::Applied(name, value) => (of.changed)(name, &value, false),
-            Fed::Deleted(name, value) => (of.changed)(name, &value, true),
+            Fed::Applied(name, now, before) => (of.changed)(name, Some(&now), before.as_deref()),
+            Fed::Deleted(name, last) => (of.changed)(name, None, Some(&last)),
             Fed::Current => {
                 told::<K>(&view);
                 Some(Change::Everything)
@@ -108,7 +109,7 @@ async fn nodes<S: Store>(store: S, view: Arc<View>) {
         }
         match fed {
             Fed::Nothing => {}
-            Fed::Applied(name, _) | Fed::Deleted(name, _) => view.tell(&Change::Node(name.name)),
+            Fed::Applied(name, ..) | Fed::Deleted(name, _) => view.tell(&Change::Node(name.name)),
             Fed::Current => {
                 told::<Node>(&view);
                 view.tell(&Change::Everything);
@@ -123,19 +124,14 @@ async fn leases<S: Store>(store: S, view: Arc<View>) {
         match event {
             WatchEvent::Restarted => view.leases.restart(),
             WatchEvent::Existing(lease) => view.leases.gather(&lease),
-            WatchEvent::Applied(lease) => {
-                view.leases.insert(&lease);
-                view.leases.note(&lease);
-            }
+            WatchEvent::Applied(lease) => view.leases.tell(&lease),
             WatchEvent::Current => {
                 view.leases.complete();
                 told::<NetworkLease>(&view);
                 view.tell(&Change::Everything);
             }
             WatchEvent::Deleted(lease) => {
-                let drained = view.leases.remove(&lease);
-                view.leases.note(&lease);
-                if drained {
+                if view.leases.tell_gone(&lease) {
                     view.tell(&Change::Drained(lease.spec.network.uid));
                 }
             }

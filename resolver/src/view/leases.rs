@@ -63,12 +63,36 @@ struct Index {
     /// Per Network UID: the name may have passed to another Network while these leases run.
     uids: HashMap<u32, u32>,
     leases: usize,
+    /// The latest version that the watch has told: what an answer shows of an earlier one may be long past.
+    told: u64,
 }
 
 impl LeaseIndex {
-    /// Remembers a lease that is there.
+    /// Remembers a lease that an answer of the store shows, before the watch tells it. What the watch has passed by then it knows
+    /// better: the lease may be gone.
     pub fn insert(&self, lease: &NetworkLease) {
-        self.index.lock().insert(lease);
+        self.index.lock().insert_news(lease);
+    }
+
+    /// The watch tells a lease that is new or changed.
+    pub(super) fn tell(&self, lease: &NetworkLease) {
+        {
+            let mut index = self.index.lock();
+            index.told = index.told.max(version_of(lease));
+            index.insert(lease);
+        }
+        self.note(lease);
+    }
+
+    /// The watch tells that a lease is gone. True if no lease of its Network's UID is left.
+    pub(super) fn tell_gone(&self, lease: &NetworkLease) -> bool {
+        let drained = {
+            let mut index = self.index.lock();
+            index.told = index.told.max(version_of(lease));
+            index.remove(lease)
+        };
+        self.note(lease);
+        drained
     }
 
     /// Forgets a lease that is gone. True if no lease of its Network's UID is left.
@@ -120,7 +144,7 @@ impl LeaseIndex {
         let there: HashSet<u32> = listed.iter().map(|lease| lease.spec.slot).collect();
         let mut index = self.index.lock();
         for lease in listed {
-            index.insert(lease);
+            index.insert_news(lease);
         }
         for known in before.iter().filter(|known| !there.contains(&known.slot.get())) {
             let network = network.to_string();
@@ -301,11 +325,9 @@ impl LeaseIndex {
     }
 
     /// The watch has told this change, after all earlier ones.
-    pub(super) fn note(&self, lease: &NetworkLease) {
-        let version = lease.resource_version().and_then(|version| version.parse().ok());
-        if let Some(version) = version {
-            self.told.send_if_modified(|told| *told < version && std::mem::replace(told, version) < version);
-        }
+    fn note(&self, lease: &NetworkLease) {
+        let version = version_of(lease);
+        self.told.send_if_modified(|told| *told < version && std::mem::replace(told, version) < version);
     }
 
     /// A watch begins anew: leases are gathered aside until it is complete.
@@ -315,6 +337,7 @@ impl LeaseIndex {
 
     pub(super) fn gather(&self, lease: &NetworkLease) {
         if let Some(gathered) = self.gathered.lock().as_mut() {
+            gathered.told = gathered.told.max(version_of(lease));
             gathered.insert(lease);
         }
     }
@@ -324,6 +347,7 @@ impl LeaseIndex {
         let Some(mut fresh) = self.gathered.lock().take() else { return };
         let mut index = self.index.lock();
         let before = std::mem::take(&mut *index);
+        fresh.told = fresh.told.max(before.told);
         for (id, slots) in before.networks {
             if let Some(name) = before.names.text(id).filter(|_| slots.offered().is_some()) {
                 let id = fresh.names.id(name);
@@ -335,6 +359,13 @@ impl LeaseIndex {
 }
 
 impl Index {
+    fn insert_news(&mut self, lease: &NetworkLease) {
+        let version = version_of(lease);
+        if version == 0 || version > self.told {
+            self.insert(lease);
+        }
+    }
+
     fn insert(&mut self, lease: &NetworkLease) {
         let Some((name, slot)) = place_of(lease) else { return };
         self.remove_at(&name, slot);
@@ -418,6 +449,11 @@ fn place_of(lease: &NetworkLease) -> Option<(String, Slot)> {
     Some((format!("{}/{}", network.namespace, network.name), Slot::new(lease.spec.slot)?))
 }
 
+/// The store counts the changes of a kind in one sequence; 0 is no version of a stored object.
+fn version_of(lease: &NetworkLease) -> u64 {
+    lease.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
 /// Whether all that there is to free of a lease is the lease, and its one holder's end is its own.
 fn is_plain(lease: &NetworkLease) -> bool {
     let needs_more = lease.annotations().contains_key(RESERVATIONS_ANNOTATION);
@@ -432,3 +468,6 @@ fn decrease<K: Copy + Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

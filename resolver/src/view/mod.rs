@@ -142,9 +142,10 @@ impl View {
 
     /// Namespaces that carry a label with this value, with all their labels.
     pub fn namespaces_labelled(&self, key: &str, value: &str) -> Vec<(String, Arc<LabelMap>)> {
-        let all = self.namespaces.entries().into_iter();
-        let carry = all.filter(|(_, labels)| labels.get(key).is_some_and(|found| found == value));
-        carry.map(|(name, labels)| (name.name, labels)).collect()
+        self.namespaces.select(|name, labels| {
+            let carries = labels.get(key).is_some_and(|found| found == value);
+            carries.then(|| (name.name.clone(), Arc::clone(labels)))
+        })
     }
 
     /// Labels of a node, by the same rule.

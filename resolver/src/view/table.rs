@@ -37,6 +37,11 @@ impl<V> Table<V> {
         self.objects.read().iter().map(|(name, value)| (name.clone(), Arc::clone(value))).collect()
     }
 
+    /// What `select` makes of objects, in no order.
+    pub fn select<T>(&self, select: impl Fn(&ObjectName, &Arc<V>) -> Option<T>) -> Vec<T> {
+        self.objects.read().iter().filter_map(|(name, value)| select(name, value)).collect()
+    }
+
     /// The names of all objects, in no order.
     pub fn names(&self) -> Vec<ObjectName> {
         self.objects.read().keys().cloned().collect()
@@ -64,11 +69,12 @@ impl<V> Table<V> {
         self.objects.read().is_empty()
     }
 
-    fn put(&self, name: ObjectName, value: V) -> Arc<V> {
+    /// What is there now, and what was there before.
+    fn put(&self, name: ObjectName, value: V) -> (Arc<V>, Option<Arc<V>>) {
         let value = Arc::new(value);
-        self.objects.write().insert(name, Arc::clone(&value));
+        let before = self.objects.write().insert(name, Arc::clone(&value));
         self.changed.send_replace(());
-        value
+        (value, before)
     }
 
     fn remove(&self, name: &ObjectName) -> Option<Arc<V>> {
@@ -98,8 +104,8 @@ pub(super) enum Fed<V> {
     Nothing,
     /// The table holds all there is.
     Current,
-    /// This object is there, new or changed.
-    Applied(ObjectName, Arc<V>),
+    /// This object is there; what it was before, if it is not new.
+    Applied(ObjectName, Arc<V>, Option<Arc<V>>),
     /// This object is gone; its last state.
     Deleted(ObjectName, Arc<V>),
 }
@@ -129,8 +135,8 @@ impl<'table, K: Kind, V> Feed<'table, K, V> {
             }
             WatchEvent::Applied(object) => {
                 let (name, value) = self.kept(object);
-                let value = self.table.put(name.clone(), value);
-                Fed::Applied(name, value)
+                let (value, before) = self.table.put(name.clone(), value);
+                Fed::Applied(name, value, before)
             }
             WatchEvent::Deleted(object) => {
                 let (name, value) = self.kept(object);

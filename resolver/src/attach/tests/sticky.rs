@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use knap_api::AddressPolicy;
 use knap_protocol::{AttachReply, ProblemKind};
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -124,6 +125,16 @@ async fn what_is_kept_goes_with_its_owner() {
     until_leases(&world, 0).await;
     let left = world.reservations().await;
     assert!(left.iter().all(|left| !left.name_any().starts_with("claim-")), "{left:#?}");
+}
+
+#[tokio::test]
+async fn what_is_kept_goes_when_the_network_keeps_no_addresses_any_more() {
+    let world = world().await;
+    let reply = attached(&world, "c1", "web-0").await;
+    world.release("c1", "try-c1", &reply.leases).await;
+    until_leases(&world, 1).await;
+    world.edit("shop/blue", |network| network.spec.address_policy = AddressPolicy::Ephemeral).await;
+    until_leases(&world, 0).await;
 }
 
 #[tokio::test]

@@ -74,6 +74,15 @@ pub enum OpenError {
         #[source]
         source: redb::Error,
     },
+    /// It was there when this process began.
+    #[error(
+        "the state file {path} is gone, or empty: bring back the file system that it was on; to begin without any lease, restart \
+         knap-resolver (nodes then assert their running attachments again)"
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
     /// Made by a later version of this program.
     #[error(
         "the state file {path} has format {found}, this knap-resolver knows formats up to {known}: use the version that wrote it"
@@ -111,7 +120,7 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = open_file(path)?;
+        let file = open_file(path, true)?;
         Ok(Self { path: Some(path.to_owned()), file: RwLock::new(Some(file)) })
     }
 
@@ -155,7 +164,7 @@ impl Database {
     pub(super) fn reopen(&self) -> Result<(), OpenError> {
         // Not under the lock: checking a large file takes a while, and readers must not hang for it.
         let file = match &self.path {
-            Some(path) => open_file(path)?,
+            Some(path) => open_file(path, false)?,
             None => return Ok(()),
         };
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(file);
@@ -163,18 +172,26 @@ impl Database {
     }
 }
 
-fn open_file(path: &Path) -> Result<redb::Database, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+/// A file that is not there, or empty, is a new one where it `may_be_new`.
+fn open_file(path: &Path, may_be_new: bool) -> Result<redb::Database, OpenError> {
+    let lost = || OpenError::Lost { path: path.to_owned() };
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound if !may_be_new => lost(),
+        _ => OpenError::Io { path: path.to_owned(), source },
+    };
     let mut file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(may_be_new)
         .truncate(false)
         .mode(0o600)
         .open(path)
         .map_err(io)?;
     let mut start = Vec::with_capacity(MAGIC.len());
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
+    if start.is_empty() && !may_be_new {
+        return Err(lost());
+    }
     if !start.is_empty() && start != MAGIC {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }

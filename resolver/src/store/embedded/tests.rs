@@ -97,6 +97,27 @@ async fn a_file_that_failed_is_opened_again() {
     while !matches!(watch.next().await, Some(WatchEvent::Restarted)) {}
 }
 
+/// As when the file system that it was on is gone.
+#[tokio::test]
+async fn a_file_that_was_there_is_not_made_anew() {
+    let (path, _folder) = file();
+    let store = EmbeddedStore::open(&path).unwrap();
+    let database = &store.shared.database;
+    let lost = |reopened: Result<(), OpenError>| {
+        let refused = reopened.unwrap_err();
+        assert!(matches!(refused, OpenError::Lost { .. }), "{refused:?}");
+    };
+    database.close();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    lost(database.reopen());
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    lost(database.reopen());
+    std::fs::rename(&aside, &path).unwrap();
+    database.reopen().unwrap();
+}
+
 #[test]
 fn a_missing_folder_is_named() {
     let refused = EmbeddedStore::open("/nonexistent/state".as_ref()).err().unwrap();
