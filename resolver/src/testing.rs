@@ -5,8 +5,6 @@ mod troubled;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use futures::StreamExt;
 use knap_api::{Network, NetworkClass, NetworkLease, NodeInventory, Reservation};
 use knap_protocol::{AttachReply, AttachRequest, AttachmentKey, NetworkName, NodeName};
 use serde_json::{Value, json};
@@ -18,8 +16,9 @@ use crate::decision::DecisionId;
 use crate::nodes::{self, Nodes};
 use crate::provision::{Provisioner, Rules, condition, is_ready};
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
+use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
 use crate::view::View;
+
 pub(crate) use troubled::{Fate, Troubled};
 
 /// One process that serves attachments.
@@ -298,91 +297,4 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 fn observed(network: &Network) -> Option<i64> {
     network.status.as_ref().and_then(|status| status.observed_generation)
-}
-
-/// A store whose watches tell what there is, and then nothing more: a replica that is cut off from events.
-#[derive(Clone)]
-pub(crate) struct HeldBack<S>(pub(crate) S);
-
-impl<S: Store> Store for HeldBack<S> {
-    async fn get<K: Kind>(&self, name: &ObjectName) -> Result<Option<K>, StoreError> {
-        self.0.get(name).await
-    }
-
-    async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, StoreError> {
-        self.0.list(labels).await
-    }
-
-    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
-        self.0.position::<K>().await
-    }
-
-    fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
-        let before = |event: &WatchEvent<K>| {
-            std::future::ready(!matches!(event, WatchEvent::Applied(_) | WatchEvent::Deleted(_)))
-        };
-        Box::pin(self.0.watch::<K>().take_while(before).chain(futures::stream::pending()))
-    }
-
-    async fn create<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.create(object).await
-    }
-
-    async fn update<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.update(object).await
-    }
-
-    async fn update_status<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.update_status(object).await
-    }
-
-    async fn delete<K: Kind>(
-        &self,
-        name: &ObjectName,
-        preconditions: &Preconditions,
-    ) -> Result<(), StoreError> {
-        self.0.delete::<K>(name, preconditions).await
-    }
-}
-
-/// A store whose watches tell nothing at all: a replica that has only started.
-#[derive(Clone)]
-pub(crate) struct Silent<S>(pub(crate) S);
-
-impl<S: Store> Store for Silent<S> {
-    async fn get<K: Kind>(&self, name: &ObjectName) -> Result<Option<K>, StoreError> {
-        self.0.get(name).await
-    }
-
-    async fn list<K: Kind>(&self, labels: &Labels) -> Result<Vec<K>, StoreError> {
-        self.0.list(labels).await
-    }
-
-    async fn position<K: Kind>(&self) -> Result<u64, StoreError> {
-        self.0.position::<K>().await
-    }
-
-    fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
-        futures::stream::pending()
-    }
-
-    async fn create<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.create(object).await
-    }
-
-    async fn update<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.update(object).await
-    }
-
-    async fn update_status<K: Kind>(&self, object: &K) -> Result<K, StoreError> {
-        self.0.update_status(object).await
-    }
-
-    async fn delete<K: Kind>(
-        &self,
-        name: &ObjectName,
-        preconditions: &Preconditions,
-    ) -> Result<(), StoreError> {
-        self.0.delete::<K>(name, preconditions).await
-    }
 }

@@ -20,6 +20,7 @@ const LEASES_EACH: usize = 10;
 async fn one_network_more_costs_no_look_at_all_of_them() {
     let api = KubernetesApi::start().await;
     api.install_crds().await;
+    api.install_multus_crd().await;
     api.load_finished(Finished { networks: NETWORKS, leases_each: LEASES_EACH }).await;
     let objects = api.objects().await;
     let before = api.counters().await;
@@ -36,6 +37,8 @@ async fn one_network_more_costs_no_look_at_all_of_them() {
     assert_eq!(counted.done("POST", "reservations"), 2, "{counted:?}");
     let written = counted.done("PUT", "networks");
     assert!(written <= 4, "{written} writes of Networks: {counted:?}");
+    assert_eq!(counted.count("APPLY", "network-attachment-definitions"), 1, "{counted:?}");
+    assert_eq!(counted.count("GET", "network-attachment-definitions"), 0, "{counted:?}");
     // The pages of the watch's beginning, and this test's own list: none for the new subnet.
     let pages = (2 * (NETWORKS + 1)).div_ceil(500) as u64;
     assert!(counted.count("LIST", "reservations") <= pages + 1, "{counted:?}");

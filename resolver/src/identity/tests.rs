@@ -11,7 +11,7 @@ use super::{BoundPod, IdentityError, Pods};
 use crate::attach::Attacher;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, World, attach, eventually};
+use crate::testing::{Troubled, World, attach, eventually};
 
 async fn pod(store: &EmbeddedStore, name: &str, node: Option<&str>, annotations: Value) -> String {
     let metadata = json!({"namespace": "shop", "name": name, "annotations": annotations});
@@ -115,7 +115,7 @@ async fn a_node_asks_for_its_own_pods_alone(#[case] watched: bool) {
 async fn what_is_not_known_yet_is_read_before_anyone_is_refused() {
     let store = EmbeddedStore::in_memory().unwrap();
     let first = pod(&store, "web-0", Some("n1"), json!({})).await;
-    let (pods, _tasks) = follow(&HeldBack(store.clone()));
+    let (pods, _tasks) = follow(&Troubled::held_back(&store));
     eventually("the beginning is told", || is_known(&pods, "web-0", &first, "n1")).await;
     delete(&store, "web-0").await;
     let second = pod(&store, "web-0", Some("n1"), json!({})).await;

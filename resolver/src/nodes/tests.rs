@@ -13,7 +13,7 @@ use super::{Rules, put_inventory};
 use crate::attach::{Asker, Refusal};
 use crate::decision::DecisionId;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, World, eventually, place};
+use crate::testing::{Troubled, World, eventually, place};
 use crate::view::View;
 
 async fn world() -> World {
@@ -284,7 +284,7 @@ async fn a_leader_without_news_frees_nothing_of_a_boot_whose_fence_was_lifted() 
             inventory.spec.fences = vec![Fence { boot_id, reason: FenceReason::Quarantined, since }];
         })
         .await;
-    let (stale, _tasks) = View::follow(&HeldBack(world.store.clone()));
+    let (stale, _tasks) = View::follow(&Troubled::held_back(&world.store));
     stale.current().await;
     world
         .edit_inventory(|inventory| {

@@ -1,6 +1,6 @@
 //! First step: all that one pass decides from, read from the view once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use knap_api::{EligibleNodes, Ipam, Network, NetworkClass};
@@ -27,8 +27,8 @@ pub(super) struct Fetched {
     pub(super) reserved: Reserved,
     /// Which nodes serve which class.
     eligibility: Eligibility,
-    /// By namespace and UID: the Networks that a class serves, for quotas.
-    served: HashMap<String, HashMap<String, (Seniority, String)>>,
+    /// By namespace and class: the Networks that it serves, for quotas.
+    served: HashMap<String, HashMap<String, BTreeSet<Seniority>>>,
 }
 
 impl Fetched {
@@ -79,9 +79,13 @@ impl Fetched {
     pub(super) fn note_class(&mut self, network: &Network) {
         let meta = &network.metadata;
         let class = network.status.as_ref().and_then(|status| status.class.clone());
-        if let (Some(namespace), Some(uid), Some(class)) = (&meta.namespace, &meta.uid, class) {
+        if let (Some(namespace), Some(class)) = (&meta.namespace, class) {
             let served = self.served.entry(namespace.clone()).or_default();
-            served.insert(uid.clone(), (seniority_of(network), class));
+            let seniority = seniority_of(network);
+            for networks in served.values_mut() {
+                networks.remove(&seniority);
+            }
+            served.entry(class).or_default().insert(seniority);
         }
     }
 
@@ -92,8 +96,7 @@ impl Fetched {
         class: &'a str,
         uid: &'a str,
     ) -> impl Iterator<Item = &'a Seniority> {
-        let served = self.served.get(namespace).into_iter().flatten();
-        let others = served.filter(move |(other, (_, by))| *other != uid && by == class);
-        others.map(|(_, (seniority, _))| seniority)
+        let served = self.served.get(namespace).and_then(|by_class| by_class.get(class));
+        served.into_iter().flatten().filter(move |other| other.uid != uid)
     }
 }

@@ -20,10 +20,12 @@ mod trial;
 mod verify;
 mod work;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use choose::{built_in_by_name, built_in_classes};
@@ -39,14 +41,17 @@ pub(crate) use trial::{Trial, classes_with};
 use crate::store::{Store, StoreError};
 use crate::view::{Change, View};
 use fetch::Fetched;
+use network::Looked;
 use work::Work;
 
-/// How long to wait after the store failed.
-const RETRY: Duration = Duration::from_secs(1);
+/// How many Networks may have to wait for the store before it is seen what has changed meanwhile.
+const TURN: usize = 64;
 /// How often the counts in statuses follow the leases.
 const COUNTS: Duration = Duration::from_secs(10);
 /// How often everything is looked at, changed or not.
 const RESYNC: Duration = Duration::from_secs(300);
+
+type Changes = mpsc::UnboundedReceiver<Change>;
 
 /// What a store can't do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,7 +89,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         Self { surroundings, store, view, rules, told: true }
     }
 
-    /// Runs until it is dropped. Tells when every Network has been looked at once.
+    /// Runs until it is dropped. Tells when every Network has been looked at once, and there was nothing left to do.
     pub async fn run(self, first_pass: oneshot::Sender<()>) {
         let mut changes = self.view.changes();
         self.view.current().await;
@@ -93,54 +98,79 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         let mut counts = interval(COUNTS);
         let mut resync = interval(RESYNC);
         loop {
-            let failed = self.pass(std::mem::take(&mut work)).await;
-            if let Some(first_pass) = first_pass.take() {
+            self.turn(&mut work, &mut changes).await;
+            if work.is_empty()
+                && let Some(first_pass) = first_pass.take()
+            {
                 // Nobody may be waiting.
                 let _ = first_pass.send(());
             }
-            let retry = !failed.is_empty();
-            work = failed;
+            let again = work.again();
             tokio::select! {
+                () = std::future::ready(()), if !work.is_empty() => {}
                 change = changes.recv() => match change {
                     Some(change) => work.add(change),
                     None => return,
                 },
-                () = tokio::time::sleep(RETRY), if retry => {}
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => work.retry(),
                 _ = counts.tick() => work.counts(),
                 _ = resync.tick() => work.all(),
-            }
-            while let Ok(change) = changes.try_recv() {
-                work.add(change);
             }
         }
     }
 
-    /// Does what there is to do, and returns what could not be done.
-    async fn pass(&self, work: Work) -> Work {
-        let mut failed = Work::default();
+    /// Looks at Networks in their order, until none is left, or some have cost the store something. Those that cost nothing
+    /// don't count: however often others take their places before them, each turn gets on.
+    async fn turn(&self, work: &mut Work, changes: &mut Changes) {
         if work.is_empty() {
-            return failed;
+            return;
         }
         let mut fetched = Fetched::new(&self.view);
-        for name in work.networks(&self.view, &mut fetched) {
-            if let Err(error) = self.network(&name, &mut fetched, work.counts_wanted()).await {
-                tracing::warn!(network = %name, %error, "can't provision now; trying again");
-                failed.add(Change::Network(name));
+        // Now, so that what has come free in this picture is known to have: whoever waited for it is first.
+        while let Ok(change) = changes.try_recv() {
+            work.add(change);
+        }
+        work.gather(&self.view, &mut fetched);
+        let mut waited_for = 0;
+        while waited_for < TURN
+            && let Some(due) = work.next()
+        {
+            tokio::task::coop::consume_budget().await;
+            let (looked, waited) = noting(self.network(&due, &mut fetched)).await;
+            waited_for += usize::from(waited);
+            match looked {
+                Ok(Looked::Done) => {}
+                Ok(Looked::Settled(network)) => work.settled(&network),
+                Err(error) => {
+                    tracing::warn!(network = %due.name, %error, "can't provision now; trying again");
+                    work.failed(due.name);
+                }
             }
         }
-        if work.sweeps()
+        if work.take_sweep()
             && let Err(error) = self.sweep().await
         {
             tracing::warn!(%error, "can't free what removed networks had; trying again");
-            failed.sweep();
+            work.failed_sweep();
         }
-        failed
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {
         let freed = retire::sweep(&self.store, &self.view).await;
         freed.and(self.surroundings.sweep().await)
     }
+}
+
+/// What comes of something, and whether it had to wait: whether it was more than a calculation.
+async fn noting<T>(future: impl Future<Output = T>) -> (T, bool) {
+    let mut future = pin!(future);
+    let mut waited = false;
+    let done = poll_fn(|context| {
+        let done = future.as_mut().poll(context);
+        waited |= done.is_pending();
+        done
+    });
+    (done.await, waited)
 }
 
 fn interval(period: Duration) -> tokio::time::Interval {

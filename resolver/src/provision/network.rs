@@ -1,8 +1,10 @@
 //! One Network's way through the pipeline.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use knap_api::{NETWORK_UID_LABEL, Network, NetworkLease, Reservation};
-use knap_core::{Class, Decision, NetworkIntent};
+use knap_core::{Class, Decision, Grant, NetworkIntent, Plan};
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
@@ -16,33 +18,68 @@ use super::retire::{Retired, keep, retire};
 use super::status::{Provisioned, is_decided, is_provisioned, is_ready, status_of, without_counts};
 use super::surroundings::{Subject, Surroundings};
 use super::take::Taker;
-use crate::store::{Labels, ObjectName, Store, StoreError};
+use super::work::{Care, Due};
+use crate::store::{Labels, Store, StoreError};
 use crate::translate;
+
+/// How far it came with a Network.
+pub(super) enum Looked {
+    /// Nothing is left to do.
+    Done,
+    /// It was a claim, and has all it needs; whether all is said of it was not looked at.
+    Settled(Arc<Network>),
+}
+
+/// What serves a Network.
+pub(super) struct Served {
+    intent: NetworkIntent,
+    class: Class,
+    grant: Grant,
+    pub(super) plan: Plan,
+    /// Whether it did not have all of that before.
+    taken: bool,
+    /// What it had and does not need any more.
+    unused: Vec<Reservation>,
+}
+
+impl Served {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            intent: &self.intent,
+            class: &self.class,
+            resource_name: self.plan.resource_name.as_deref(),
+        }
+    }
+}
 
 impl<S: Store, A: Surroundings> Provisioner<S, A> {
     /// Looks at one Network. An error is the store's; all others are the Network's status.
-    pub(super) async fn network(
-        &self,
-        name: &ObjectName,
-        fetched: &mut Fetched,
-        counts: bool,
-    ) -> Result<(), StoreError> {
-        let Some(network) = self.view.networks.get(name) else { return Ok(()) };
-        if network.metadata.deletion_timestamp.is_some() {
-            return self.finish(&network).await;
+    pub(super) async fn network(&self, due: &Due, fetched: &mut Fetched) -> Result<Looked, StoreError> {
+        let Some(known) = self.view.networks.get(&due.name) else { return Ok(Looked::Done) };
+        if known.metadata.deletion_timestamp.is_some() {
+            return self.finish(&known).await.map(|()| Looked::Done);
         }
         // Before anything is reserved for it.
-        let Some(network) = self.hold(&network).await? else { return Ok(()) };
-        let mut unused = Vec::new();
-        let outcome = match self.provision(&network, fetched, &mut unused).await {
+        let Some(network) = self.hold(&known).await? else { return Ok(Looked::Done) };
+        let served = match self.provision(&network, fetched).await {
             Err(ProvisionError::Store(error)) => return Err(error),
-            outcome => outcome,
+            served => served,
         };
-        self.write_status(&network, &outcome, fetched, counts).await?;
-        if outcome.is_ok() {
-            self.release(&network, unused, fetched).await?;
+        let settled = |served: &Served| !served.taken && served.unused.is_empty();
+        if due.care == Care::Claim && is_ready(&known) && served.as_ref().is_ok_and(settled) {
+            return Ok(Looked::Settled(known));
         }
-        Ok(())
+        let (outcome, unused) = match served {
+            Ok(served) => {
+                let published = self.surroundings.publish(&served.subject()).await?;
+                let Served { grant, plan, unused, .. } = served;
+                (Ok(Provisioned { grant, plan, published }), unused)
+            }
+            Err(error) => (Err(error), Vec::new()),
+        };
+        self.write_status(&network, &outcome, fetched, due.care == Care::Upkeep).await?;
+        self.release(&network, unused, fetched).await?;
+        Ok(Looked::Done)
     }
 
     /// The steps from a spec to what serves it.
@@ -50,8 +87,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         &self,
         network: &Network,
         fetched: &mut Fetched,
-        unused: &mut Vec<Reservation>,
-    ) -> Result<Provisioned, ProvisionError> {
+    ) -> Result<Served, ProvisionError> {
         let intent = translate::network(network).map_err(ProvisionError::Spec)?;
         if intent.sticky && !self.rules.sticky {
             return Err(ProvisionError::StickyWithoutKubernetes);
@@ -79,19 +115,18 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             granted: &granted,
             fixed: leases > 0,
             used: Vec::new(),
+            taken: false,
         };
         let grant = taker.take().await?;
-        let used = std::mem::take(&mut taker.used);
+        let (used, taken) = (std::mem::take(&mut taker.used), taker.taken);
+        let mut unused = Vec::new();
         if leases == 0 {
             let held = fetched.reserved.of(&intent.owner.uid).map(|(_, held)| held);
             let left = held.filter(|held| !used.contains(&held.name_any()));
             unused.extend(left.map(|held| Reservation::clone(held)));
         }
         let plan = plan(&intent, &class, provider, &grant)?;
-        let subject =
-            Subject { intent: &intent, class: &class, resource_name: plan.resource_name.as_deref() };
-        let published = self.surroundings.publish(&subject).await?;
-        Ok(Provisioned { grant, plan, published })
+        Ok(Served { class: class.into_owned(), intent, grant, plan, taken, unused })
     }
 
     /// How many leases it has. Before anything is moved that attachments use they are counted in the store, since the view may
@@ -184,8 +219,8 @@ fn plan(
     intent: &NetworkIntent,
     class: &Class,
     provider: &dyn knap_core::Provider,
-    grant: &knap_core::Grant,
-) -> Result<knap_core::Plan, ProvisionError> {
+    grant: &Grant,
+) -> Result<Plan, ProvisionError> {
     provider
         .plan(intent, class, grant)
         .map_err(|source| ProvisionError::Plan { class: class.name.clone(), source })

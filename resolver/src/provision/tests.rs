@@ -1,12 +1,14 @@
 //! The controller over the embedded store.
 
+mod crowd;
+
 use std::collections::BTreeSet;
 
 use knap_api::{Network, NetworkClass, Reservation};
 use serde_json::{Value, json};
 
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, World, controller};
+use crate::testing::{Troubled, World, controller};
 
 /// A class of macvlan that lets Networks name their subnets.
 fn fabric(more: &Value) -> Value {
@@ -96,7 +98,7 @@ async fn rival_controllers_never_grant_what_overlaps() {
         world.network(&format!("shop/l-{number}"), json!({"class": "other", "subnets": [large]})).await;
     }
     let rivals = [controller(&world.store), controller(&world.store)];
-    let deaf = controller(&HeldBack(world.store.clone()));
+    let deaf = controller(&Troubled::held_back(&world.store));
     for number in 0..12 {
         let decided = |network: &Network| super::condition(network, "Ready").is_some();
         world.until(&format!("shop/s-{number}"), "decided", decided).await;
@@ -115,7 +117,7 @@ async fn a_controller_that_hears_nothing_looks_itself() {
     let mut world = World::new().await;
     world.stop_controller().await;
     world.network("shop/blue", json!({"provider": "bridge"})).await;
-    let _deaf = controller(&HeldBack(world.store.clone()));
+    let _deaf = controller(&Troubled::held_back(&world.store));
     world.until_ready("shop/blue").await;
 }
 

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use knap_api::{Reservation, ReservationStatus};
-use knap_core::first_conflict;
+use knap_core::{AddressRange, first_conflict};
 use kube::ResourceExt;
 use tokio::time::timeout;
 
@@ -36,9 +37,12 @@ pub(super) async fn verify<S: Store>(
     reserved: &mut Reserved,
 ) -> Result<Verdict, StoreError> {
     let all = all_earlier(store, changes, mine).await?;
-    let claims: Vec<_> = all.iter().filter_map(|reservation| claim_of(reservation)).collect();
-    let conflict =
-        claim_of(mine).and_then(|mine| first_conflict(&mine, &claims).map(|other| other.name.clone()));
+    let conflict = claim_of(mine).and_then(|mine| {
+        // There may be many, and few are near.
+        let near = all.iter().filter(|other| overlaps(other, mine.cidr));
+        let claims: Vec<_> = near.filter_map(|other| claim_of(other)).collect();
+        first_conflict(&mine, &claims).map(|other| other.name.clone())
+    });
     if let Some(other) = conflict.and_then(|name| all.iter().find(|known| known.name_any() == name)) {
         let other = Arc::clone(other);
         reserved.note(Arc::clone(&other));
@@ -71,6 +75,11 @@ async fn all_earlier<S: Store>(
         Ok(_) => Ok(view.reservations.all()),
         Err(_) => listed(store).await,
     }
+}
+
+fn overlaps(other: &Reservation, cidr: IpNetwork) -> bool {
+    let other = other.spec.cidr.as_deref().and_then(|other| other.parse::<IpNetwork>().ok());
+    other.is_some_and(|other| AddressRange::from(other).overlaps(&AddressRange::from(cidr)))
 }
 
 async fn listed<S: Store>(store: &S) -> Result<Vec<Arc<Reservation>>, StoreError> {

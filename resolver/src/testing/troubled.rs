@@ -1,9 +1,10 @@
-//! A store in which a test holds calls up, or loses them or their answers.
+//! A store in which a test holds calls up, or loses them or their answers, or in which watches tell less than there is.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, StreamExt};
 
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
 
@@ -28,6 +29,14 @@ pub(crate) struct Call {
     pub(crate) name: String,
 }
 
+/// What watches tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watches {
+    All,
+    Beginning,
+    Nothing,
+}
+
 type Decide = dyn Fn(Call) -> BoxFuture<'static, Fate> + Send + Sync;
 
 /// In all but the trouble, the store within.
@@ -35,6 +44,7 @@ type Decide = dyn Fn(Call) -> BoxFuture<'static, Fate> + Send + Sync;
 pub(crate) struct Troubled<S> {
     store: S,
     fate: Arc<Decide>,
+    watches: Watches,
 }
 
 impl<S: Store> Troubled<S> {
@@ -43,7 +53,17 @@ impl<S: Store> Troubled<S> {
     where
         F: Future<Output = Fate> + Send + 'static,
     {
-        Self { store: store.clone(), fate: Arc::new(move |call| fate(call).boxed()) }
+        Self { store: store.clone(), fate: Arc::new(move |call| fate(call).boxed()), watches: Watches::All }
+    }
+
+    /// One whose watches tell what there is, and then nothing more: that of a replica that is cut off from events.
+    pub(crate) fn held_back(store: &S) -> Self {
+        Self { watches: Watches::Beginning, ..Self::new(store, |_| ready(Fate::Served)) }
+    }
+
+    /// One whose watches tell nothing at all: that of a replica that has only started.
+    pub(crate) fn silent(store: &S) -> Self {
+        Self { watches: Watches::Nothing, ..Self::new(store, |_| ready(Fate::Served)) }
     }
 
     async fn meet<K: Kind, T>(
@@ -77,7 +97,15 @@ impl<S: Store> Store for Troubled<S> {
     }
 
     fn watch<K: Kind>(&self) -> impl Stream<Item = WatchEvent<K>> + Send + Unpin + 'static {
-        self.store.watch()
+        let watches = self.watches;
+        let tells = move |event: &WatchEvent<K>| {
+            ready(match watches {
+                Watches::All => true,
+                Watches::Beginning => !matches!(event, WatchEvent::Applied(_) | WatchEvent::Deleted(_)),
+                Watches::Nothing => false,
+            })
+        };
+        Box::pin(self.store.watch::<K>().take_while(tells).chain(futures::stream::pending()))
     }
 
     async fn create<K: Kind>(&self, object: &K) -> Result<K, StoreError> {

@@ -1,8 +1,10 @@
-//! 10,000 Networks and 100,000 leases, loaded in finished form: start to ready, memory, and one Network made among them.
+//! 10,000 Networks and 100,000 leases, loaded in finished form: start to ready, memory, and one Network made among them, also
+//! while there is something to write about each.
 
 use std::time::Instant;
 
-use knap_tests::{Attached, Caller, Finished, KubernetesApi};
+use k8s_openapi::api::core::v1::Node;
+use knap_tests::{Attached, Caller, Finished, KubernetesApi, Objects};
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,6 +22,8 @@ pub(crate) struct Scale {
     memory: (f64, f64),
     /// Seconds from the creation of one more Network until it is Ready, the first and the next.
     one_more: (f64, f64),
+    /// The same while a Node that has joined is being counted in the status of each, and seconds until that is done.
+    amid_upkeep: (f64, f64),
     /// Milliseconds of an attachment and of its release among them, without a name of its lease.
     attach: f64,
     release: f64,
@@ -30,6 +34,7 @@ pub(crate) async fn measure() -> Scale {
     let (networks, leases) = (number("KNAP_BENCH_NETWORKS", 10_000), number("KNAP_BENCH_LEASES", 100_000));
     let api = KubernetesApi::start().await;
     api.install_crds().await;
+    api.install_multus_crd().await;
     let objects = api.objects().await;
     let begin = Instant::now();
     api.load_finished(Finished { networks, leases_each: leases / networks }).await;
@@ -48,6 +53,7 @@ pub(crate) async fn measure() -> Scale {
         objects.ready(&name).await;
         *took = begin.elapsed().as_secs_f64();
     }
+    let amid_upkeep = amid_upkeep(&objects, networks).await;
     let caller = Caller::on(&replica, "n1", &[replica.endpoint()], "shop/among").await;
     let milliseconds = |begin: Instant| begin.elapsed().as_secs_f64() * 1000.0;
     let (mut attach, mut release, mut blind_release) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,6 +81,7 @@ pub(crate) async fn measure() -> Scale {
         start,
         memory: (at_first, replica.resident_megabytes()),
         one_more: one_more.into(),
+        amid_upkeep,
         attach: crate::median(attach),
         release: crate::median(release),
         blind_release: crate::median(blind_release),
@@ -88,8 +95,30 @@ pub(crate) async fn measure() -> Scale {
         scale.one_more.0, scale.one_more.1
     );
     println!(
+        "  {:.2} s while the status of each is written anew, which takes {:.0} s",
+        scale.amid_upkeep.0, scale.amid_upkeep.1
+    );
+    println!(
         "  attach {:.1} ms, release {:.1} ms, release without a lease's name {:.1} ms",
         scale.attach, scale.release, scale.blind_release
     );
     scale
+}
+
+/// A Network that is made while all statuses are being written.
+async fn amid_upkeep(objects: &Objects, networks: usize) -> (f64, f64) {
+    let joined = objects.all::<Node>().await.len() + 1;
+    objects.labelled_node("joined", json!({})).await;
+    let written = async |name: String| {
+        let nodes = objects.get_network(&name).await?.status?.nodes?;
+        (nodes.total as usize == joined).then_some(())
+    };
+    objects.eventually("the first status is written", async || written("shop/net-0".to_owned()).await).await;
+    let begin = Instant::now();
+    objects.network("shop/amid", json!({ "provider": "bridge" })).await;
+    objects.ready("shop/amid").await;
+    let took = begin.elapsed().as_secs_f64();
+    let last = async || written(format!("shop/net-{}", networks - 1)).await;
+    objects.eventually("the last status is written", last).await;
+    (took, begin.elapsed().as_secs_f64())
 }

@@ -1,13 +1,13 @@
 //! Many Networks and leases, written in finished form: as they would be if a resolver had served them for months.
 
 use futures::{StreamExt, stream};
-use knap_api::{Network, NetworkLease, Reservation};
+use knap_api::{Network, NetworkAttachmentDefinition, NetworkLease, Reservation};
 use kube::ResourceExt;
 use kube::api::{Api, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{KubernetesApi, Objects};
+use super::{KubernetesApi, Objects, condition};
 
 /// How many at once.
 const WRITERS: usize = 64;
@@ -27,6 +27,8 @@ struct Model {
     codes: u32,
     network: Value,
     reservations: Vec<Value>,
+    /// None where the API server has no such kind.
+    definition: Option<Value>,
     lease: Value,
 }
 
@@ -52,13 +54,15 @@ impl KubernetesApi {
         let reply = replica.attached("n1", "model", json!({ "network": "shop/model" })).await;
         let lease = objects.leases().await.pop().expect("a lease");
         replica.release("n1", "model", &reply.leases).await.expect("an answer");
-        // A finished status has counted the nodes too.
-        let counted = async || {
+        // A finished status has counted the nodes too, and says who finds the Network.
+        let finished = async || {
             let network = objects.get_network("shop/model").await?;
             let nodes = network.status.as_ref()?.nodes.as_ref()?;
-            (nodes.total > 0).then_some(network)
+            (nodes.total > 0 && condition(&network, "Published").is_some()).then_some(network)
         };
-        let network = objects.eventually("the nodes are counted", counted).await;
+        let network = objects.eventually("the nodes are counted", finished).await;
+        let definitions = objects.in_namespace::<NetworkAttachmentDefinition>("shop");
+        let definition = definitions.get_opt("model").await.expect("an answer");
         let reservations = objects.reservations().await;
         replica.stop().await;
         let status = network.status.as_ref().expect("its status");
@@ -68,6 +72,7 @@ impl KubernetesApi {
             codes: if code < 0x8000 { 0x9000 } else { 0x1000 },
             network: plain(&network),
             reservations: reservations.iter().map(plain).collect(),
+            definition: definition.as_ref().map(plain),
             lease: plain(&lease),
         }
     }
@@ -84,7 +89,7 @@ async fn write(objects: &Objects, model: &Model, number: usize, leases: usize) {
 
     let mut wanted = model.network.clone();
     wanted["metadata"]["name"] = json!(name);
-    let mut written = wanted["status"].take();
+    let written = wanted["status"].take();
     let made = networks.create(&PostParams::default(), &from(wanted)).await.expect("a Network");
     let uid = made.uid().expect("its UID");
     for model in &model.reservations {
@@ -110,6 +115,10 @@ async fn write(objects: &Objects, model: &Model, number: usize, leases: usize) {
             api.replace_status(&name, &PostParams::default(), &made).await.expect("its status");
         }
     }
+    if let Some(model) = &model.definition {
+        write_definition(objects, model, &name, &uid).await;
+    }
+    let mut written = renamed(&written, &name);
     written["segment"]["macCode"] = json!(code);
     written["segment"]["bridge"] = json!(format!("kn{code}"));
     written["attachments"] = json!(leases);
@@ -142,6 +151,28 @@ async fn write(objects: &Objects, model: &Model, number: usize, leases: usize) {
         });
         api.create(&PostParams::default(), &from(wanted)).await.expect("a lease");
     }
+}
+
+async fn write_definition(objects: &Objects, model: &Value, name: &str, uid: &str) {
+    let mut wanted = renamed(model, name);
+    let metadata = &mut wanted["metadata"];
+    metadata["name"] = json!(name);
+    metadata["labels"][knap_api::NETWORK_NAME_LABEL] = json!(name);
+    metadata["labels"][knap_api::NETWORK_UID_LABEL] = json!(uid);
+    metadata["ownerReferences"] = json!([{
+        "apiVersion": "knap.github.com/v1alpha1", "kind": "Network", "name": name, "uid": uid, "controller": true,
+    }]);
+    let api = objects.in_namespace::<NetworkAttachmentDefinition>("shop");
+    api.create(&PostParams::default(), &from(wanted)).await.expect("a definition");
+}
+
+/// What names the model, naming this one.
+fn renamed(value: &Value, name: &str) -> Value {
+    let text = value.to_string();
+    let text = ["/", "."].iter().fold(text, |text, separator| {
+        text.replace(&format!("shop{separator}model"), &format!("shop{separator}{name}"))
+    });
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// Without what the API server gave it.

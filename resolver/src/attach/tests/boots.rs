@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::attach::Refusal;
 use crate::nodes::put_inventory;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, Replica, World, eventually, place};
+use crate::testing::{Replica, Troubled, World, eventually, place};
 
 const BRIDGE: &str = r#"{"provider": "bridge"}"#;
 
@@ -68,7 +68,7 @@ async fn a_replica_without_news_answers_no_lease_for_a_dead_boot() {
     world.stop_controller().await;
     world.attach("c1", json!({})).await.unwrap();
     world.known(|inventory| inventory.spec.boot_id == "boot-1").await;
-    let stale = Replica::over(&HeldBack(world.store.clone())).await;
+    let stale = Replica::over(&Troubled::held_back(&world.store)).await;
     stale.attach("c2", json!({})).await.unwrap();
     world.attach("c3", of_boot("boot-2")).await.unwrap();
     assert_superseded(&stale, "c4", "boot-1").await;
@@ -118,7 +118,7 @@ async fn an_inventory_that_was_deleted_is_made_anew() {
     let world = world().await;
     world.attach("c1", json!({})).await.unwrap();
     world.known(|_| true).await;
-    let stale = Replica::over(&HeldBack(world.store.clone())).await;
+    let stale = Replica::over(&Troubled::held_back(&world.store)).await;
     world.store.delete::<NodeInventory>(&ObjectName::cluster("n1"), &Preconditions::default()).await.unwrap();
     let refusal = stale.attach("c2", json!({})).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unrecorded { .. }), "{refusal}");

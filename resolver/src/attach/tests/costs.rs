@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::attach::Counters;
 use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::store::{ObjectName, Store};
-use crate::testing::{HeldBack, Replica, World};
+use crate::testing::{Replica, Troubled, World};
 
 /// The calls of a store so far, by verb and kind, watches left out.
 fn calls_of<S: Store>(calls: &StoreCalls, replica: &Replica<S>) -> Vec<String> {
@@ -66,7 +66,7 @@ async fn what_has_changed_since_it_was_told_is_read() {
     let world = World::new().await;
     world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
     let reply = world.attach("c1", json!({})).await.unwrap();
-    let deaf = Replica::over(&HeldBack(world.store.clone())).await;
+    let deaf = Replica::over(&Troubled::held_back(&world.store)).await;
     let name = ObjectName::cluster(reply.leases[0].as_str());
     let mut lease: NetworkLease = world.store.get(&name).await.unwrap().unwrap();
     lease.metadata.annotations.get_or_insert_default().insert("a".to_owned(), "b".to_owned());
@@ -98,7 +98,7 @@ async fn among_many_leases_the_view_is_waited_for_and_not_the_store_searched() {
     let calls = StoreCalls::default();
     let measured = Measured::new(world.store.clone(), calls.clone());
     let replica = Replica::over(&measured).await;
-    let deaf = Replica::over(&HeldBack(measured)).await;
+    let deaf = Replica::over(&Troubled::held_back(&measured)).await;
     // Made after all that both have been told at their start, by an attempt that never got its answer.
     world.attach("late", json!({})).await.unwrap();
     deaf.release("late", "try-late", &[]).await.unwrap();

@@ -8,7 +8,7 @@ use knap_protocol::{AttachReply, ProblemKind};
 use serde_json::json;
 
 use crate::attach::Refusal;
-use crate::testing::{HeldBack, Replica, World, attach};
+use crate::testing::{Replica, Troubled, World, attach};
 
 /// Fails if two replies share an address or a MAC.
 fn assert_distinct(replies: &[AttachReply]) {
@@ -45,7 +45,7 @@ async fn replicas_share_a_full_subnet_exactly() {
     let world = World::new().await;
     world.class("small", json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "subnets": [{"cidr": "10.9.0.0/26", "prefixLength": 26}]})).await;
     world.ready_network("shop/blue", json!({"class": "small"})).await;
-    let held = HeldBack(world.store.clone());
+    let held = Troubled::held_back(&world.store);
     let (current, stale) = (Replica::over(&world.store).await, Replica::over(&held).await);
     let tasks = (0..80).map(|number| {
         let (current, stale) = (&current, &stale);
@@ -80,7 +80,7 @@ async fn replicas_share_a_full_subnet_exactly() {
 async fn one_attempt_asked_of_two_replicas_is_one_lease() {
     let world = World::new().await;
     world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
-    let held = HeldBack(world.store.clone());
+    let held = Troubled::held_back(&world.store);
     let (one, other) = (Replica::over(&held).await, Replica::over(&held).await);
     for number in 0..20 {
         let container = format!("c{number}");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::attach::Refusal;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, Replica, World, eventually};
+use crate::testing::{Replica, Troubled, World, eventually};
 
 fn pod(namespace: &str) -> serde_json::Value {
     json!({"pod": {"namespace": namespace, "name": "web-0", "uid": "u1"}})
@@ -64,7 +64,7 @@ async fn a_namespace_that_the_view_does_not_know_yet_is_read_before_it_is_permit
         world.store.create(&serde_json::from_value::<Namespace>(namespace).unwrap()).await.unwrap();
     };
     namespace("shop", json!({})).await;
-    let behind = Replica::over(&HeldBack(world.store.clone())).await;
+    let behind = Replica::over(&Troubled::held_back(&world.store)).await;
     namespace("bank", json!({"team": "money"})).await;
     namespace("web", json!({"team": "web"})).await;
     let refusal = behind.attach("c1", pod("bank")).await.unwrap_err();
@@ -195,7 +195,7 @@ async fn a_node_without_an_uplink_is_refused_before_anything_is_made() {
 async fn what_is_given_up_or_not_verified_is_not_served_whatever_the_view_says() {
     let mut world = World::new().await;
     world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
-    let stale = Replica::over(&HeldBack(world.store.clone())).await;
+    let stale = Replica::over(&Troubled::held_back(&world.store)).await;
     let running = stale.attach("c0", json!({})).await.unwrap();
     world.stop_controller().await;
     let reservations = world.reservations().await;

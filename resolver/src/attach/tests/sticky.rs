@@ -13,7 +13,7 @@ use crate::claims::Claims;
 use crate::identity::BoundPod;
 use crate::provision::Rules;
 use crate::store::{Labels, ObjectName, Preconditions, Store};
-use crate::testing::{HeldBack, Replica, World};
+use crate::testing::{Replica, Troubled, World};
 
 /// A cluster with a sticky Network, and a StatefulSet `shop/web`.
 async fn world() -> World {
@@ -152,7 +152,7 @@ async fn however_many_replicas_are_asked_at_once_one_lease_is_kept() {
     let world = world().await;
     let mut replicas = vec![Replica::over(&world.store).await, Replica::over(&world.store).await];
     replicas.push(Replica::over(&world.store).await);
-    let deaf = Replica::over(&HeldBack(world.store.clone())).await;
+    let deaf = Replica::over(&Troubled::held_back(&world.store)).await;
     for round in 0..10 {
         let asked = replicas.iter().enumerate().map(|(number, replica)| {
             let container = format!("c{round}-{number}");

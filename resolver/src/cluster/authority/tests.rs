@@ -17,7 +17,7 @@ use crate::http::{Authority, Denied, Readiness};
 use crate::identity::BoundPod;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
-use crate::testing::{HeldBack, eventually};
+use crate::testing::{Troubled, eventually};
 use crate::view::View;
 
 /// Answers as it was told, and counts.
@@ -265,7 +265,7 @@ async fn tokens_are_revoked_by_annotation_by_the_node_and_by_the_secret() {
 #[tokio::test]
 async fn what_the_view_says_is_not_enough_to_refuse() {
     let store = EmbeddedStore::in_memory().unwrap();
-    let cluster = Cluster::over(store.clone(), HeldBack(store)).await;
+    let cluster = Cluster::over(store.clone(), Troubled::held_back(&store)).await;
     // The view keeps the UID of a Node that is another by now.
     let name = ObjectName::cluster("n1");
     cluster.store.delete::<Node>(&name, &Preconditions::default()).await.unwrap();

@@ -45,7 +45,10 @@ impl Definitions {
         }
         let owner = &subject.intent.owner;
         let network = ObjectName::namespaced(&owner.namespace, &owner.name);
-        let projecting = self.view.namespaces_labelled(knap_api::PROJECT_LABEL, "true");
+        // Most are not shared, and there may be many namespaces.
+        let shared = subject.intent.shared_with.is_some() && subject.class.allow_sharing;
+        let projecting =
+            if shared { self.view.namespaces_labelled(knap_api::PROJECT_LABEL, "true") } else { Vec::new() };
         let wanted = thin::definitions(subject, &projecting);
         let names: BTreeSet<ObjectName> = wanted.iter().map(ObjectName::of).collect();
         let mut published = Published::default();

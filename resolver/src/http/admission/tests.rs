@@ -16,7 +16,7 @@ use crate::metrics::{Metrics, StoreCalls};
 use crate::provision::Rules;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
-use crate::testing::{HeldBack, Replica, Silent, World};
+use crate::testing::{Replica, Troubled, World};
 use crate::view::View;
 
 const PATHS: [&str; 4] = [
@@ -107,7 +107,7 @@ async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_pods_are_l
         world.store.create(&namespace).await.unwrap();
     };
     namespace("bank", json!({})).await;
-    let behind = Replica::over(&HeldBack(world.store.clone())).await;
+    let behind = Replica::over(&Troubled::held_back(&world.store)).await;
     namespace("shop", json!({"team": "money"})).await;
     let router = service(world.store.clone(), Arc::clone(&behind.view), Some(policy()));
     let asking = json!({"metadata": {"annotations": {"knap.github.com/networks": "bank/blue"}}, "spec": {"containers": [{}]}});
@@ -138,7 +138,7 @@ async fn what_is_no_review_is_a_bad_request() {
 #[tokio::test]
 async fn nothing_passes_while_the_picture_is_not_complete() {
     let store = EmbeddedStore::in_memory().unwrap();
-    let (view, _tasks) = View::follow(&Silent(store.clone()));
+    let (view, _tasks) = View::follow(&Troubled::silent(&store));
     let router = service(store, view, Some(policy()));
     for path in PATHS {
         let (status, problem) = post(&router, path, review(&json!({}))).await;

@@ -34,6 +34,8 @@ pub(super) struct Taker<'a, S> {
     pub(super) fixed: bool,
     /// Names of the Reservations that the grant is made of.
     pub(super) used: Vec<String>,
+    /// Whether anything of it was not the Network's, and verified, before.
+    pub(super) taken: bool,
 }
 
 /// Whose a Reservation is, after a create.
@@ -76,6 +78,7 @@ impl<S: Store> Taker<'_, S> {
         if let Some(known) = known.filter(|known| !is_draining(known)) {
             return Ok(Owned::Ours(known));
         }
+        self.taken = true;
         let mut wanted = Reservation::new(name, spec);
         let owner = &self.intent.owner;
         wanted.labels_mut().insert(knap_api::NETWORK_UID_LABEL.to_owned(), owner.uid.clone());

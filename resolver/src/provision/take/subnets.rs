@@ -149,6 +149,7 @@ impl<S: Store> Taker<'_, S> {
             Owned::Ours(ours) => ours,
             Owned::Theirs(theirs) => return Ok(Verdict::Conflict(theirs)),
         };
+        self.taken = true;
         let verdict = verify::verify(self.store, self.changes, &ours, self.reserved).await?;
         if matches!(verdict, Verdict::Conflict(_)) {
             self.used.retain(|used| used != name);

@@ -53,8 +53,8 @@ impl Trial {
         let mut network = network.clone();
         // Before it is created, nobody has given it one; and the empty one is nobody's.
         network.metadata.uid.get_or_insert_default();
-        match self.provisioner.provision(&network, &mut self.fetched, &mut Vec::new()).await {
-            Ok(provisioned) => Ok(provisioned.plan.class),
+        match self.provisioner.provision(&network, &mut self.fetched).await {
+            Ok(served) => Ok(served.plan.class),
             Err(error) => Err(Unserved {
                 reason: error.reason(),
                 message: error.to_string(),
