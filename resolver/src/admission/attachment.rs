@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use knap_api::NetworkAttachmentDefinition;
 use serde_json::Value;
 
-use super::{Question, RawAttachments, Verdict};
+use super::{Question, RawAttachments, UNREADABLE, Verdict};
 
 /// Plugins that put a pod on a link of its host, or run others that may. Chained ones (tuning, portmap) and those of other
 /// networks with an IPAM of their own (ovn-k8s-cni-overlay, calico) are not among them, nor is knap.
@@ -47,15 +47,17 @@ pub(super) fn decide(policy: &RawAttachments, question: &Question) -> Verdict {
     }
     let definition: NetworkAttachmentDefinition = match question.object() {
         Ok(definition) => definition,
-        Err(why) => return Verdict::refused(why),
+        Err(why) => return Verdict::refused(UNREADABLE, why),
     };
-    let how = match Config::of(definition.spec.config.as_deref().unwrap_or_default()) {
+    let (reason, how) = match Config::of(definition.spec.config.as_deref().unwrap_or_default()) {
         Config::Harmless => return Verdict::allowed(),
         Config::Raw(plugins) => {
-            format!("attaches by {}, past Knap", plugins.into_iter().collect::<Vec<_>>().join(" and "))
+            let plugins = plugins.into_iter().collect::<Vec<_>>().join(" and ");
+            ("RawAttachment", format!("attaches by {plugins}, past Knap"))
         }
         Config::Unreadable => {
-            "has a configuration that is no JSON, so that nobody can say how it attaches".to_owned()
+            let how = "has a configuration that is no JSON, so that nobody can say how it attaches";
+            (UNREADABLE, how.to_owned())
         }
     };
     let name = definition.metadata.name.unwrap_or_default();
@@ -64,7 +66,7 @@ pub(super) fn decide(policy: &RawAttachments, question: &Question) -> Verdict {
          Network (kind Network of knap.github.com) instead, or have an administrator make this one",
         definition.metadata.namespace.unwrap_or_default()
     );
-    if policy.refuses() { Verdict::refused(message) } else { Verdict::warning(message) }
+    if policy.refuses() { Verdict::refused(reason, message) } else { Verdict::warning(message) }
 }
 
 impl Config {
@@ -145,7 +147,7 @@ mod tests {
             decide(&RawAttachments::new(RawPolicy::Refuse, &[]), &question)
         };
         let changed = update(going(&["x/y"], r#"{"type": "macvlan"}"#));
-        assert!(changed.refused.is_some_and(|why| why.contains("macvlan")));
+        assert!(changed.refused.is_some_and(|refused| refused.message.contains("macvlan")));
         assert_eq!(update(going(&[], r#"{"type": "knap"}"#)), Verdict::allowed());
     }
 
@@ -157,7 +159,7 @@ mod tests {
         assert!(
             warned.refused.is_none() && warned.warnings[0].contains("shop/raw attaches by bridge, past Knap")
         );
-        assert!(tenant(RawPolicy::Refuse).refused.unwrap().contains("kind Network"));
+        assert!(tenant(RawPolicy::Refuse).refused.unwrap().message.contains("kind Network"));
         for (user, group) in [
             ("root", "system:masters"),
             ("system:serviceaccount:kube-system:x", "system:serviceaccounts:kube-system"),

@@ -7,7 +7,7 @@ use knap_api::{DEFAULT_CLASS_ANNOTATION, Network, NetworkClass};
 use knap_core::Class;
 use kube::ResourceExt;
 
-use super::{Question, Verdict};
+use super::{Question, UNREADABLE, Verdict};
 use crate::provision::{Rules, Trial, check_class, classes_with, display_name, is_ready};
 use crate::view::View;
 
@@ -21,7 +21,7 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
     let class: NetworkClass = match question.object() {
         Ok(class) => class,
         Err(_) if serves_alike => return Verdict::allowed(),
-        Err(why) => return Verdict::refused(why),
+        Err(why) => return Verdict::refused(UNREADABLE, why),
     };
     let second_default = second_default(view, &class);
     if serves_alike {
@@ -29,17 +29,17 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
         return Verdict::allowed().and_warn(second_default.filter(|_| asked));
     }
     let refusal = match check_class(&class) {
-        Ok(translated) => swallowed(view, &translated),
-        Err(error) => Some(error.to_string()),
+        Ok(translated) => swallowed(view, &translated).map(|why| ("ClusterConflict", why)),
+        Err(error) => Some((error.reason(), error.to_string())),
     };
-    if let Some(why) = refusal {
+    if let Some((reason, why)) = refusal {
         let old = question.old_object::<NetworkClass>();
         // Who changes something else of a class that can't serve already is not to blame.
         let known = old.and_then(|old| check_class(&old).err()).is_some_and(|error| error.to_string() == why);
-        return if known { Verdict::warning(why) } else { Verdict::refused(why) };
+        return if known { Verdict::warning(why) } else { Verdict::refused(reason, why) };
     }
     let verdict = match broken(view, rules, &class).await {
-        Some(why) => Verdict::refused(why),
+        Some(why) => Verdict::refused("NetworksAffected", why),
         None => Verdict::allowed(),
     };
     verdict.and_warn(second_default).and_warn(partly_taken(view, &class))

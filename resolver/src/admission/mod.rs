@@ -17,6 +17,7 @@ pub(crate) use pod::{Read, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
 pub(crate) use review::{Answer, Question, answer};
+use verdict::UNREADABLE;
 pub(crate) use verdict::Verdict;
 
 use crate::provision::Rules;
@@ -36,6 +37,19 @@ pub(crate) enum Subject {
     Launcher,
     /// A NetworkAttachmentDefinition that is made or changed.
     Attachment,
+}
+
+impl Subject {
+    /// The webhook that asks: the last part of its path.
+    pub(crate) const fn webhook(self) -> &'static str {
+        match self {
+            Self::Network => "networks",
+            Self::NetworkClass => "networkclasses",
+            Self::Pod => "pods",
+            Self::Launcher => "launchers",
+            Self::Attachment => "attachments",
+        }
+    }
 }
 
 /// How this cluster wants it.

@@ -8,7 +8,7 @@ use knap_core::check_removal;
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
-use super::{Question, Verdict};
+use super::{Question, UNREADABLE, Verdict};
 use crate::provision::{Granted, Rules, Trial};
 use crate::store::ObjectName;
 use crate::view::View;
@@ -19,7 +19,7 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
     }
     let mut network: Network = match question.object() {
         Ok(network) => network,
-        Err(why) => return Verdict::refused(why),
+        Err(why) => return Verdict::refused(UNREADABLE, why),
     };
     let known = view.networks.get(&ObjectName::of(&network));
     let old = if question.operation == "UPDATE" { question.old_object::<Network>() } else { None };
@@ -31,13 +31,14 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
         Some(old) => network.status.clone_from(&old.status),
     }
     if let Some(why) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
-        return Verdict::refused(format!("Network {}: {why}", name_of(&network)));
+        return Verdict::refused("SubnetInUse", format!("Network {}: {why}", name_of(&network)));
     }
     let Err(unserved) = Trial::new(view, rules).network(&network).await else { return Verdict::allowed() };
     let message = format!("Network {} would not be served: {}", name_of(&network), unserved.message);
     if unserved.may_pass {
         return Verdict::warning(message);
     }
+    let reason = unserved.reason;
     // Who changes something else of a Network that is refused already is not to blame.
     if let Some(mut old) = old {
         old.metadata.namespace.clone_from(&network.metadata.namespace);
@@ -45,7 +46,7 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
             return Verdict::warning(message);
         }
     }
-    Verdict::refused(message)
+    Verdict::refused(reason, message)
 }
 
 /// Why a subnet can't be taken away, if one is that attachments use.

@@ -149,8 +149,8 @@ struct Response {
 /// The answer to a question.
 pub(crate) fn answer(question: &Question, verdict: &Verdict) -> Answer {
     let allowed = verdict.refused.is_none();
-    let status = verdict.refused.as_ref().map(|message| {
-        let message = shortened(message);
+    let status = verdict.refused.as_ref().map(|refused| {
+        let message = shortened(&refused.message);
         json!({ "status": "Failure", "message": message, "reason": "Forbidden", "code": 403 })
     });
     let patch = Some(&verdict.patch).filter(|patch| allowed && !patch.is_empty());

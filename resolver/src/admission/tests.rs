@@ -54,7 +54,8 @@ async fn served() -> World {
 }
 
 fn refusal(verdict: &Verdict) -> &str {
-    verdict.refused.as_deref().unwrap_or_else(|| panic!("not refused: {verdict:?}"))
+    let refused = verdict.refused.as_ref().unwrap_or_else(|| panic!("not refused: {verdict:?}"));
+    &refused.message
 }
 
 #[tokio::test]
@@ -105,7 +106,7 @@ async fn the_trial_says_what_the_controller_says() {
     for (index, spec) in cases.into_iter().enumerate() {
         let name = format!("n{index}");
         let verdict = review(&world, Subject::Network, "CREATE", &network(&name, &spec), &Value::Null).await;
-        let said = verdict.refused.or(verdict.warnings.into_iter().next());
+        let said = verdict.refused.map(|refused| refused.message).or(verdict.warnings.into_iter().next());
         let name = format!("shop/{name}");
         world.network(&name, spec.clone()).await;
         let decided = |network: &Network| crate::provision::condition(network, "Ready").is_some();

@@ -2,7 +2,7 @@
 //! what its users may hear.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -14,7 +14,8 @@ use knap_protocol::ProblemKind;
 
 use super::problem::Failure;
 use super::{Service, ready};
-use crate::admission::{Answer, Question, Subject, answer};
+use crate::admission::{Answer, Policy, Question, Subject, Verdict, answer};
+use crate::metrics::Reviewed;
 use crate::store::Store;
 
 /// Bytes of a review: an object of 1.5 MB, which is all that etcd takes, before and after, and what goes with it.
@@ -67,27 +68,67 @@ async fn review<S: Store>(
         let detail = "there is no admission without a cluster";
         return Err(Failure::new(ProblemKind::BadRequest, detail).with_status(StatusCode::NOT_FOUND));
     };
-    let body = body.map_err(|rejection| {
-        Failure::new(ProblemKind::BadRequest, format!("can't read the review: {rejection}"))
-            .with_status(rejection.status())
-    })?;
-    let question =
-        Question::read(&body).map_err(|error| Failure::new(ProblemKind::BadRequest, error.to_string()))?;
-    let read = policy.read(&service.store, &service.view, subject, &question);
-    let read = tokio::time::timeout(READING, read).await.map_err(|_| unread("no word in time"))?;
-    let read = read.map_err(|error| unread(&error.to_string()))?;
-    let verdict = policy.decide(&service.view, subject, &question, &read).await;
-    if let Some(why) = &verdict.refused {
-        tracing::info!(?subject, uid = question.uid, why, "refused");
+    let began = Instant::now();
+    let reviewed = judge(service, policy, subject, body).await;
+    let outcome = match &reviewed {
+        Ok((_, verdict)) => {
+            verdict.refused.as_ref().map_or(Reviewed::Allowed, |refused| Reviewed::Denied(refused.reason))
+        }
+        Err(Unanswered::Malformed(_)) => Reviewed::Malformed,
+        Err(Unanswered::Unread(_)) => Reviewed::Failed,
+    };
+    service.metrics.reviews.answered(subject.webhook(), outcome, began.elapsed());
+    let (question, verdict) = reviewed.map_err(Failure::from)?;
+    if let Some(refused) = &verdict.refused {
+        tracing::info!(
+            webhook = subject.webhook(),
+            uid = question.uid,
+            reason = refused.reason,
+            why = refused.message,
+            "refused"
+        );
     }
     Ok(Json(answer(&question, &verdict)))
 }
 
-fn unread(why: &str) -> Failure {
-    Failure::new(
-        ProblemKind::Unavailable,
-        format!("can't read the Networks that the pod names, or its namespace: {why}; try again"),
-    )
+/// Why a review has no answer.
+enum Unanswered {
+    Malformed(Failure),
+    /// What it asks about could not be read.
+    Unread(String),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Malformed(failure) => failure,
+            Unanswered::Unread(why) => Self::new(
+                ProblemKind::Unavailable,
+                format!("can't read the Networks that the pod names, or its namespace: {why}; try again"),
+            ),
+        }
+    }
+}
+
+async fn judge<S: Store>(
+    service: &Service<S>,
+    policy: &Policy,
+    subject: Subject,
+    body: Body,
+) -> Result<(Question, Verdict), Unanswered> {
+    let malformed = |detail| Failure::new(ProblemKind::BadRequest, detail);
+    let body = body.map_err(|rejection| {
+        let failure = malformed(format!("can't read the review: {rejection}"));
+        Unanswered::Malformed(failure.with_status(rejection.status()))
+    })?;
+    let question =
+        Question::read(&body).map_err(|error| Unanswered::Malformed(malformed(error.to_string())))?;
+    let read = policy.read(&service.store, &service.view, subject, &question);
+    let read = tokio::time::timeout(READING, read).await;
+    let read = read.map_err(|_| Unanswered::Unread("no word in time".to_owned()))?;
+    let read = read.map_err(|error| Unanswered::Unread(error.to_string()))?;
+    let verdict = policy.decide(&service.view, subject, &question, &read).await;
+    Ok((question, verdict))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod networks;
 mod nodes;
 mod requests;
+mod reviews;
 mod store;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 pub use requests::{Call, Requests};
+pub use reviews::{Reviewed, Reviews};
 pub use store::{Measured, StoreCalls};
 
 use crate::attach;
@@ -30,6 +32,8 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     /// What nodes asked, and what came of it.
     pub requests: Requests,
+    /// What the API server asked, and what came of it.
+    pub reviews: Reviews,
 }
 
 impl Metrics {
@@ -38,11 +42,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("knap");
         let requests = Requests::default();
         requests.register(&mut registry);
+        let reviews = Reviews::default();
+        reviews.register(&mut registry);
         calls.register(&mut registry);
         attachments.register(&mut registry);
         registry.register_collector(Box::new(networks::Networks::new(Arc::clone(view))));
         registry.register_collector(Box::new(nodes::Nodes::new(Arc::clone(view))));
-        Self { registry: Mutex::new(registry), requests }
+        Self { registry: Mutex::new(registry), requests, reviews }
     }
 
     /// With what happens to the leases of dead boots, where this process looks after nodes.

@@ -19,7 +19,8 @@ use self::merge::{Wanted, merge};
 pub(crate) use self::read::Read;
 use self::selection::{Selection, Selections};
 pub(crate) use self::slipped::slipped;
-use super::{Question, Verdict};
+use super::verdict::Refused;
+use super::{Question, UNREADABLE, Verdict};
 use crate::attach::Refusal;
 use crate::cluster::nad::concerned;
 use crate::provision::{READY, Rules, Trial, built_in_by_name, condition, is_decided, is_ready};
@@ -38,29 +39,29 @@ const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
     let pod = Pod::of(question);
     let Some(asked) = pod.asked() else { return launcher(view, question) };
-    let refused = |annotation: &str, why: &dyn std::fmt::Display| {
-        Verdict::refused(format!("annotation {annotation}: {why}"))
+    let refused = |reason, annotation: &str, why: &dyn std::fmt::Display| {
+        Verdict::refused(reason, format!("annotation {annotation}: {why}"))
     };
     let asked = match Selections::read(asked) {
         Ok(asked) if asked.all.is_empty() => return launcher(view, question),
         Ok(asked) => asked,
-        Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+        Err(why) => return refused(UNREADABLE, NETWORKS_ANNOTATION, &why),
     };
     let there = match Selections::read(pod.annotation(MULTUS_ANNOTATION).unwrap_or_default()) {
         Ok(there) => there,
-        Err(why) => return refused(MULTUS_ANNOTATION, &why),
+        Err(why) => return refused(UNREADABLE, MULTUS_ANNOTATION, &why),
     };
     let mut needs = Needs::default();
     let mut wanted = Vec::new();
     for selection in asked.all {
         match needs.network(view, rules, &pod, selection, read).await {
             Ok(found) => wanted.push(found),
-            Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+            Err(Refused { reason, message }) => return refused(reason, NETWORKS_ANNOTATION, &message),
         }
     }
     let merged = match merge(&there, wanted, &pod.namespace) {
         Ok(merged) => merged,
-        Err(why) => return refused(NETWORKS_ANNOTATION, &why),
+        Err(why) => return refused("Collision", NETWORKS_ANNOTATION, &why),
     };
     for selection in &merged.all {
         needs.count(view, &pod, selection);
@@ -140,15 +141,19 @@ impl Needs {
         pod: &Pod<'_>,
         selection: Selection,
         read: &Read,
-    ) -> Result<Wanted, String> {
-        let name = pod.network(&selection).ok_or("the pod has no namespace")?;
+    ) -> Result<Wanted, Refused> {
+        let refused = |reason, message| Refused { reason, message };
+        let name = pod.network(&selection);
+        let name = name.ok_or_else(|| refused(UNREADABLE, "the pod has no namespace".to_owned()))?;
         let network = read.network(view, &name);
-        let network = network.ok_or_else(|| Refusal::UnknownNetwork(name.clone()).to_string())?;
+        let network = network
+            .ok_or_else(|| refused("UnknownNetwork", Refusal::UnknownNetwork(name.clone()).to_string()))?;
         if network.metadata.deletion_timestamp.is_some() {
-            return Err(format!("Network {name} is being deleted: name another, or wait and make it anew"));
+            let message = format!("Network {name} is being deleted: name another, or wait and make it anew");
+            return Err(refused("UnknownNetwork", message));
         }
         let class = class_of(view, rules, &network).await;
-        permit(pod, read, &name, &network, class.as_ref())?;
+        permit(pod, read, &name, &network, class.as_ref()).map_err(|why| refused("NotPermitted", why))?;
         self.warnings.extend(not_ready(&name, &network));
         let class = class.ok().map(Arc::new);
         let known_as = names_of(&name, &network, &pod.namespace);

@@ -99,14 +99,14 @@ async fn what_it_may_not_have_is_refused_by_the_reason_that_the_resolver_would_g
         ("[{", "it is no JSON list of objects"),
     ] {
         let verdict = asking(&world, networks).await;
-        let refused = verdict.refused.unwrap_or_else(|| panic!("{networks} is let in"));
+        let refused = verdict.refused.unwrap_or_else(|| panic!("{networks} is let in")).message;
         assert!(
             refused.starts_with("annotation knap.github.com/networks: ") && refused.contains(why),
             "{refused}"
         );
     }
     let both = json!({"knap.github.com/networks": "blue", "k8s.v1.cni.cncf.io/networks": "[7]"});
-    let refused = review_as(&world, Subject::Pod, "CREATE", &pod(&both)).await.refused.unwrap();
+    let refused = review_as(&world, Subject::Pod, "CREATE", &pod(&both)).await.refused.unwrap().message;
     assert!(refused.starts_with("annotation k8s.v1.cni.cncf.io/networks: "), "{refused}");
     let verdict = asking(&world, "broken").await;
     assert!(

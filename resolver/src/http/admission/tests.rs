@@ -1,5 +1,6 @@
 //! Reviews over HTTP, good and bad.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::{Body, to_bytes};
@@ -28,9 +29,13 @@ const PATHS: [&str; 4] = [
 
 /// A service that answers reviews, over this view.
 fn service(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> axum::Router {
+    router(Arc::new(parts(store, view, admission)))
+}
+
+fn parts(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> Service<EmbeddedStore> {
     let folder = tempfile::tempdir().unwrap();
     let attacher = Attacher::new(store.clone(), Arc::clone(&view));
-    router(Arc::new(Service {
+    Service {
         metrics: Metrics::new(&view, &StoreCalls::default(), attacher.counters()),
         attacher,
         admission,
@@ -40,7 +45,7 @@ fn service(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> 
         readiness: Arc::default(),
         store_name: "kubernetes",
         broken_manifests: Box::new(Vec::new),
-    }))
+    }
 }
 
 fn policy() -> Policy {
@@ -133,6 +138,50 @@ async fn what_is_no_review_is_a_bad_request() {
     }
     let alone = service(world.store.clone(), Arc::clone(&world.replica.view), None);
     assert_eq!(post(&alone, PATHS[0], review(&json!({}))).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn reviews_are_counted_by_webhook_and_outcome() {
+    let world = World::new().await;
+    let service = Arc::new(parts(world.store.clone(), Arc::clone(&world.replica.view), Some(policy())));
+    let router = router(Arc::clone(&service));
+    let pod = |network: &str| {
+        let annotations = json!({"knap.github.com/networks": network});
+        review(&json!({"metadata": {"annotations": annotations}, "spec": {"containers": [{}]}}))
+    };
+    for (path, body) in [
+        (PATHS[0], review(&json!({"metadata": {"name": "blue"}, "spec": {"provider": "bridge"}}))),
+        (PATHS[0], review(&json!({"metadata": {"name": "blue"}, "spec": {"subnets": ["10.0.0.0"]}}))),
+        (PATHS[0], "nonsense".to_owned()),
+        (PATHS[1], review(&json!({"metadata": {"name": "a"}, "spec": {"provider": "none"}}))),
+        (PATHS[2], pod("missing")),
+        (PATHS[2], pod("missing")),
+        (PATHS[2], pod("{")),
+        (PATHS[3], pod("missing")),
+    ] {
+        post(&router, path, body).await;
+    }
+    let text = service.metrics.text().unwrap();
+    let lines = |metric: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(metric));
+        lines.map(str::to_owned).collect()
+    };
+    let reviews = [
+        r#"{webhook="networks",outcome="allowed"} 1"#,
+        r#"{webhook="networks",outcome="denied"} 1"#,
+        r#"{webhook="networks",outcome="malformed"} 1"#,
+        r#"{webhook="networkclasses",outcome="denied"} 1"#,
+        r#"{webhook="pods",outcome="denied"} 3"#,
+        r#"{webhook="launchers",outcome="allowed"} 1"#,
+    ];
+    assert_eq!(lines("knap_admission_duration_seconds_count"), reviews.map(str::to_owned).into());
+    let denials = [
+        r#"{webhook="networks",reason="InvalidSpec"} 1"#,
+        r#"{webhook="networkclasses",reason="UnknownProvider"} 1"#,
+        r#"{webhook="pods",reason="UnknownNetwork"} 2"#,
+        r#"{webhook="pods",reason="Unreadable"} 1"#,
+    ];
+    assert_eq!(lines("knap_admission_denials_total"), denials.map(str::to_owned).into());
 }
 
 #[tokio::test]
