@@ -11,19 +11,20 @@ use knap_core::{Class, NodeNeeds, Unfit, check_node};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Map, Value, json};
-use tokio::time::MissedTickBehavior;
 
-use crate::nodes::equipment_at;
+use crate::nodes::{DueNodes, Pace, equipment_at};
 use crate::provision::built_in_classes;
 use crate::store::ObjectName;
 use crate::store::kubernetes::FIELD_MANAGER;
 use crate::translate;
-use crate::view::{Change, View};
+use crate::view::View;
 
-/// How often all Nodes are looked at, whatever changed.
-const LOOK: Duration = Duration::from_secs(30);
-/// How long changes are gathered: many nodes report at once after a start.
-const GATHER: Duration = Duration::from_millis(200);
+/// Changes are gathered, since many nodes report at once after a start.
+const PACE: Pace = Pace {
+    look: Duration::from_secs(30),
+    gather: Duration::from_millis(200),
+    all: |view| view.nodes.names(),
+};
 /// Nodes that are written at once.
 const AT_ONCE: usize = 16;
 /// For one write.
@@ -43,39 +44,13 @@ impl NodeLabels {
 
     /// Runs until it is dropped.
     pub(crate) async fn run(self) {
-        let mut changes = self.view.changes();
-        self.view.current().await;
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let mut due = BTreeSet::new();
-            tokio::select! {
-                change = changes.recv() => match change {
-                    Some(change) => self.add(&mut due, change),
-                    None => return,
-                },
-                _ = look.tick() => due.extend(self.view.nodes.names()),
-            }
-            if due.is_empty() {
-                continue;
-            }
-            tokio::time::sleep(GATHER).await;
-            while let Ok(change) = changes.try_recv() {
-                self.add(&mut due, change);
-            }
-            self.pass(due).await;
+        let mut due = DueNodes::of(&self.view, PACE).await;
+        while let Some(nodes) = due.next().await {
+            self.pass(nodes).await;
         }
     }
 
-    fn add(&self, due: &mut BTreeSet<ObjectName>, change: Change) {
-        match change {
-            Change::Node(node) => drop(due.insert(ObjectName::cluster(node))),
-            Change::Everything => due.extend(self.view.nodes.names()),
-            _ => {}
-        }
-    }
-
-    async fn pass(&self, nodes: BTreeSet<ObjectName>) {
+    async fn pass(&self, nodes: BTreeSet<String>) {
         let needs: Vec<(String, NodeNeeds)> =
             classes(&self.view).iter().map(|class| (label_of(&class.name), NodeNeeds::of(class))).collect();
         let due: Vec<(String, Map<String, Value>)> =
@@ -88,14 +63,14 @@ impl NodeLabels {
     /// What has to change on a Node; nothing where all is as it should be.
     fn differences(
         &self,
-        node: ObjectName,
+        node: String,
         needs: &[(String, NodeNeeds)],
     ) -> Option<(String, Map<String, Value>)> {
-        let known = self.view.nodes.get(&node)?;
-        let equipment = equipment_at(&self.view, &node.name)?;
+        let known = self.view.nodes.get(&ObjectName::cluster(&*node))?;
+        let equipment = equipment_at(&self.view, &node)?;
         let checked = needs.iter().map(|(label, needs)| (label.as_str(), check_node(needs, &equipment)));
         let differences = differences(&known.labels, &checked.collect::<Vec<_>>());
-        (!differences.is_empty()).then_some((node.name, differences))
+        (!differences.is_empty()).then_some((node, differences))
     }
 
     async fn write(&self, node: &str, labels: &Map<String, Value>) {

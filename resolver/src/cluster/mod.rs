@@ -10,6 +10,7 @@ pub(crate) mod leader;
 pub(crate) mod nad;
 pub(crate) mod node_tokens;
 pub(crate) mod own_networks;
+mod quickened;
 mod shared_secret;
 mod surroundings;
 pub mod webhooks;

@@ -1,7 +1,7 @@
 //! The controller of nodes: fences, what they free, and records of nodes that are gone. Nothing is kept between passes but since
 //! when a Node has been missed, so that another replica can go on at any point.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +10,20 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use knap_api::NodeInventory;
 use knap_core::{Causes, FenceReason};
 use kube::ResourceExt;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::counters::Counters;
+use super::due::{DueNodes, Pace};
 use super::fences::{fence, settle};
 use super::free::free;
 use super::record::{boots_of, causes_of};
 use crate::fault;
 use crate::store::{ObjectName, Preconditions, Store, StoreError};
-use crate::view::{Change, View};
+use crate::view::View;
 
-/// How often all nodes are looked at, whatever changed: leases that turn up late, Nodes that stay away.
-const LOOK: Duration = Duration::from_secs(5);
+/// All nodes are looked at, whatever changed, since leases turn up late and Nodes stay away.
+const PACE: Pace =
+    Pace { look: Duration::from_secs(5), gather: Duration::ZERO, all: |view| view.inventories.names() };
 /// How long the record of a Node that is gone is kept.
 const KEEP: Duration = Duration::from_secs(600);
 /// How long a fence outlives the Node that it was set for being gone: the machine may yet come back with what it holds.
@@ -61,23 +63,9 @@ impl<S: Store> Nodes<S> {
 
     /// Runs until it is dropped.
     pub async fn run(mut self) {
-        let mut changes = self.view.changes();
-        self.view.current().await;
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let mut due = BTreeSet::new();
-            tokio::select! {
-                change = changes.recv() => match change {
-                    Some(change) => add(&mut due, &self.view, change),
-                    None => return,
-                },
-                _ = look.tick() => all(&mut due, &self.view),
-            }
-            while let Ok(change) = changes.try_recv() {
-                add(&mut due, &self.view, change);
-            }
-            for node in due {
+        let mut due = DueNodes::of(&self.view, PACE).await;
+        while let Some(nodes) = due.next().await {
+            for node in nodes {
                 if let Err(error) = self.node(&node).await {
                     tracing::warn!(node, %error, "can't look after a node now; trying again");
                 }
@@ -140,18 +128,4 @@ impl<S: Store> Nodes<S> {
 /// Whether a fence has been kept for long enough. One that says no time was written by somebody else, and stays.
 fn is_past(since: &str, now: Timestamp) -> bool {
     since.parse().is_ok_and(|since: Timestamp| now.duration_since(since) >= KEEP_FENCE)
-}
-
-fn add(due: &mut BTreeSet<String>, view: &View, change: Change) {
-    match change {
-        Change::Node(node) => {
-            due.insert(node);
-        }
-        Change::Everything => all(due, view),
-        _ => {}
-    }
-}
-
-fn all(due: &mut BTreeSet<String>, view: &View) {
-    due.extend(view.inventories.names().into_iter().map(|name| name.name));
 }

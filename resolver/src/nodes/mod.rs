@@ -2,6 +2,7 @@
 
 mod controller;
 mod counters;
+mod due;
 mod eligible;
 mod fences;
 mod free;
@@ -10,6 +11,7 @@ mod record;
 
 pub use controller::{Nodes, Rules};
 pub use counters::Counters;
+pub(crate) use due::{DueNodes, Pace};
 pub(crate) use eligible::{Eligibility, equipment_at};
 pub(crate) use fences::lift;
 pub use inventory::{InventoryError, put_inventory};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cluster::quickened::quickened;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,18 +35,13 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// What production runs on.
-    #[cfg(not(feature = "fault-points"))]
+    /// What this program runs on: a test may see years pass, by `KNAP_CERTIFICATE_SECONDS=authority,serving,overlap`.
     pub(super) fn of_this_build() -> Self {
-        Self::default()
-    }
-
-    /// A test may see years pass: `KNAP_CERTIFICATE_SECONDS=authority,serving,overlap`.
-    #[cfg(feature = "fault-points")]
-    pub(super) fn of_this_build() -> Self {
-        let given = std::env::var("KNAP_CERTIFICATE_SECONDS").unwrap_or_default();
-        let seconds: Vec<Duration> = given.split(',').flat_map(str::parse).map(Duration::from_secs).collect();
-        let [authority, serving, overlap] = seconds[..] else { return Self::default() };
-        Self { authority, serving, overlap, look: Duration::from_millis(200), backdated: HOUR }
+        match quickened("KNAP_CERTIFICATE_SECONDS") {
+            Some([authority, serving, overlap]) => {
+                Self { authority, serving, overlap, look: Duration::from_millis(200), backdated: HOUR }
+            }
+            None => Self::default(),
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cluster::quickened::quickened;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long tokens and keys live.
@@ -25,18 +27,11 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// What production runs on.
-    #[cfg(not(feature = "fault-points"))]
+    /// What this program runs on: a test may see months pass, by `KNAP_NODE_TOKEN_SECONDS=token,key,overlap`.
     pub(super) fn of_this_build() -> Self {
-        Self::default()
-    }
-
-    /// A test may see months pass: `KNAP_NODE_TOKEN_SECONDS=token,key,overlap`.
-    #[cfg(feature = "fault-points")]
-    pub(super) fn of_this_build() -> Self {
-        let given = std::env::var("KNAP_NODE_TOKEN_SECONDS").unwrap_or_default();
-        let seconds: Vec<Duration> = given.split(',').flat_map(str::parse).map(Duration::from_secs).collect();
-        let [token, key, overlap] = seconds[..] else { return Self::default() };
-        Self { token, key, overlap, look: Duration::from_millis(200) }
+        match quickened("KNAP_NODE_TOKEN_SECONDS") {
+            Some([token, key, overlap]) => Self { token, key, overlap, look: Duration::from_millis(200) },
+            None => Self::default(),
+        }
     }
 }
