@@ -1,9 +1,8 @@
 //! `knap reap`, at start and again and again: what is dead goes, what waits is sent, the ledger is compared with the leases.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use knap_protocol::ReapSummary;
 
 use super::board::{Part, Problem};
 use super::jitter::around;
@@ -16,27 +15,6 @@ use crate::program::{ProgramError, Said};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// So many failures are told in full.
 const TOLD: usize = 3;
-
-/// What `knap reap` prints.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Summary {
-    torn_down: usize,
-    released: usize,
-    tombstones: usize,
-    salvaged: usize,
-    corrupt: usize,
-    corrupt_files: Vec<PathBuf>,
-    suspects_released: usize,
-    reasserted: usize,
-    failures: Vec<String>,
-}
-
-impl Summary {
-    fn has_changed_something(&self) -> bool {
-        self.torn_down + self.released + self.salvaged + self.suspects_released + self.reasserted > 0
-    }
-}
 
 /// Reaps, as soon as there is a plugin, and from then on at its pace and when there is news of the resolver.
 pub(crate) fn run(node: &Node) {
@@ -66,7 +44,7 @@ pub(crate) fn once(node: &Node) {
 }
 
 fn judge(said: &Said) -> Vec<Problem> {
-    let Ok(summary) = serde_json::from_str::<Summary>(&said.stdout) else {
+    let Ok(summary) = serde_json::from_str::<ReapSummary>(&said.stdout) else {
         let text = format!("knap reap answered {:?} {:?}", said.stdout, said.stderr);
         return vec![Problem::noted("ReapFails", text)];
     };
@@ -90,7 +68,7 @@ fn judge(said: &Said) -> Vec<Problem> {
     problems
 }
 
-fn corrupt(summary: &Summary) -> String {
+fn corrupt(summary: &ReapSummary) -> String {
     let paths: Vec<String> =
         summary.corrupt_files.iter().take(TOLD).map(|path| path.display().to_string()).collect();
     let more = match summary.corrupt.saturating_sub(paths.len()) {
@@ -106,7 +84,7 @@ fn corrupt(summary: &Summary) -> String {
     )
 }
 
-fn failures(summary: &Summary) -> String {
+fn failures(summary: &ReapSummary) -> String {
     let told: Vec<&str> = summary.failures.iter().take(TOLD).map(String::as_str).collect();
     let more = match summary.failures.len().saturating_sub(TOLD) {
         0 => String::new(),

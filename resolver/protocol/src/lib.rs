@@ -11,6 +11,7 @@ mod name;
 mod node_file;
 pub mod path;
 mod problem;
+mod reap;
 mod reconcile;
 mod view;
 
@@ -21,5 +22,6 @@ pub use inventory::{DelegatePlugin, Inventory, NodeInterface, NodeProblem, Sriov
 pub use name::{Attempt, BootId, ContainerId, InterfaceName, InvalidName, NetworkName, NodeName};
 pub use node_file::{Log, NodeFile, ResolverAccess};
 pub use problem::{CniCode, Problem, ProblemKind};
+pub use reap::ReapSummary;
 pub use reconcile::{AttachmentKey, LedgerEntry, LedgerState, ReconcileReply, ReconcileRequest, Suspect};
 pub use view::{AttachmentView, NetworkView, StatusView, SubnetView};

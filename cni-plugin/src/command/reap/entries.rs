@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use knap_protocol::{AttachmentKey, BootId, LedgerState};
+use knap_protocol::{AttachmentKey, BootId, LedgerState, ReapSummary};
 
-use super::Summary;
+use super::failed;
 use crate::delegate::Patience;
 use crate::failure::Failure;
 use crate::ledger::{Entry, LedgerError, LockedAttachment};
@@ -17,11 +17,11 @@ use crate::teardown::{Scope, tear_down};
 pub(super) fn tear_down_dead(
     session: &Session<'_>,
     boot: &BootId,
-    summary: &mut Summary,
+    summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     for key in session.ledger.keys()? {
         if let Err(failure) = look_at(session, &key, boot, summary) {
-            summary.failed(format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+            failed(summary, format_args!("{}/{}: {failure}", key.container_id, key.ifname));
         }
     }
     Ok(())
@@ -31,7 +31,7 @@ fn look_at(
     session: &Session<'_>,
     key: &AttachmentKey,
     boot: &BootId,
-    summary: &mut Summary,
+    summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     let Some(mut locked) = lock(session, key, summary)? else { return Ok(()) };
     let entry = match locked.read() {
@@ -55,7 +55,7 @@ fn look_at(
 pub(super) fn lock<'a>(
     session: &'a Session<'_>,
     key: &AttachmentKey,
-    summary: &mut Summary,
+    summary: &mut ReapSummary,
 ) -> Result<Option<LockedAttachment<'a>>, Failure> {
     match session.ledger.lock(key, Instant::now()) {
         Ok(locked) => Ok(Some(locked)),
@@ -67,7 +67,7 @@ pub(super) fn lock<'a>(
     }
 }
 
-fn reason_to_end(entry: &Entry, boot: &BootId, summary: &mut Summary) -> Option<String> {
+fn reason_to_end(entry: &Entry, boot: &BootId, summary: &mut ReapSummary) -> Option<String> {
     // Its lock is ours, so its ADD runs no more, and nobody was told that it succeeded.
     if entry.state == LedgerState::Adding {
         return Some("its ADD died".to_owned());
@@ -97,7 +97,7 @@ pub(super) fn end(
     entry: &Entry,
     boot: &BootId,
     reason: &str,
-    summary: &mut Summary,
+    summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     tracing::info!(
         container = %entry.key.container_id, ifname = %entry.key.ifname, network = %entry.network, reason,

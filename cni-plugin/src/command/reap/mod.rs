@@ -3,11 +3,9 @@
 mod entries;
 mod reconcile;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use knap_protocol::BootId;
-use serde::Serialize;
+use knap_protocol::{BootId, ReapSummary};
 
 use super::Answer;
 use crate::failure::Failure;
@@ -19,70 +17,28 @@ use crate::session::{Process, RELEASE_PATIENCE, Session};
 /// How long tombstones are sent.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a reap did, and what it could not do. One line of JSON on standard output.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
-    /// Entries looked at.
-    entries: usize,
-    /// Of those, the ones whose sandbox lives.
-    alive: usize,
-    /// Of those, the ones of which nothing is certain; left alone.
-    unknown: usize,
-    /// Of those, the ones that another call holds; left to it.
-    busy: usize,
-    /// Entries undone.
-    torn_down: usize,
-    /// Releases that the resolver has confirmed.
-    released: usize,
-    /// Releases that wait.
-    tombstones: usize,
-    /// Corrupt files settled.
-    salvaged: usize,
-    /// Corrupt files whose attachment may still live.
-    corrupt: usize,
-    /// Where they are.
-    corrupt_files: Vec<PathBuf>,
-    /// Leases without an attachment that were given back.
-    suspects_released: usize,
-    /// Attachments asserted again.
-    reasserted: usize,
-    /// What failed.
-    failures: Vec<String>,
-}
-
-impl Summary {
-    fn failed(&mut self, what: impl std::fmt::Display) {
-        let what = what.to_string();
-        tracing::warn!("{what}");
-        self.failures.push(what);
-    }
-
-    /// Whether nothing remains that should not.
-    fn is_clean(&self) -> bool {
-        self.failures.is_empty() && self.tombstones == 0
-    }
-
-    fn answer(&self) -> Answer {
-        // A struct of numbers and strings always has a JSON form.
-        let line = serde_json::to_string(self).unwrap_or_default();
-        Answer { stdout: format!("{line}\n"), stderr: String::new(), success: self.is_clean() }
-    }
+/// Notes what could not be done, and goes on.
+fn failed(summary: &mut ReapSummary, what: impl std::fmt::Display) {
+    let what = what.to_string();
+    tracing::warn!("{what}");
+    summary.failures.push(what);
 }
 
 pub(super) fn run(process: &Process<'_>) -> Answer {
-    let mut summary = Summary::default();
+    let mut summary = ReapSummary::default();
     if let Err(failure) = reap(process, &mut summary) {
-        summary.failed(failure);
+        failed(&mut summary, failure);
     }
-    summary.answer()
+    // A struct of numbers and strings always has a JSON form.
+    let line = serde_json::to_string(&summary).unwrap_or_default();
+    Answer { stdout: format!("{line}\n"), stderr: String::new(), success: summary.is_clean() }
 }
 
-fn reap(process: &Process<'_>, summary: &mut Summary) -> Result<(), Failure> {
+fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
     let session = Session::open(process)?;
     let boot = session.boot()?;
     if let Err(error) = session.ledger.enter(&boot) {
-        summary.failed(error);
+        failed(summary, error);
     }
     entries::tear_down_dead(&session, &boot, summary)?;
     // One call that fails is enough to know that the resolver is away.
@@ -95,23 +51,23 @@ fn reap(process: &Process<'_>, summary: &mut Summary) -> Result<(), Failure> {
     }
     summary.tombstones = tombstones(&session.ledger)?;
     for error in session.links.sweep(&session.ledger) {
-        summary.failed(error);
+        failed(summary, error);
     }
     for error in session.ledger.sweep() {
-        summary.failed(error);
+        failed(summary, error);
     }
     Ok(())
 }
 
 /// Settles the files that were put aside. False where the resolver could not be told.
-fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> Result<bool, Failure> {
+fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummary) -> Result<bool, Failure> {
     for file in session.ledger.corrupt()? {
         let path = file.path().to_owned();
         if let Some(key) = &file.remains().key
             && session.ledger.peek(key).is_ok_and(|entry| entry.is_none())
         {
             for error in session.links.release_all(key) {
-                summary.failed(error);
+                failed(summary, error);
             }
         }
         match salvage::settle(session, file, None, boot, Instant::now() + RELEASE_PATIENCE) {
@@ -121,7 +77,7 @@ fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> R
                 summary.corrupt_files.push(path);
             }
             Err(failure) => {
-                summary.failed(failure);
+                failed(summary, failure);
                 return Ok(false);
             }
         }
@@ -130,12 +86,12 @@ fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> R
 }
 
 /// Sends the releases that wait. False where the resolver could not be told.
-fn flush(session: &Session<'_>, summary: &mut Summary) -> bool {
+fn flush(session: &Session<'_>, summary: &mut ReapSummary) -> bool {
     let flushed = release::flush(session, usize::MAX, Instant::now() + FLUSH_PATIENCE);
     summary.released += flushed.confirmed;
     let told = flushed.errors.is_empty();
     for failure in flushed.errors {
-        summary.failed(failure);
+        failed(summary, failure);
     }
     told
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use knap_protocol::{
     AttachRequest, AttachmentKey, Attempt, BootId, CniCode, JsonObject, LedgerEntry, LedgerState,
-    ReconcileRequest, Suspect,
+    ReapSummary, ReconcileRequest, Suspect,
 };
 
-use super::Summary;
 use super::entries::{end, lock};
+use super::failed;
 use crate::command::add::args_cni;
 use crate::failure::Failure;
 use crate::ledger::Entry;
@@ -19,7 +19,7 @@ use crate::session::{RELEASE_PATIENCE, Session};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Compares, and acts on each difference.
-pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -> Result<(), Failure> {
+pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummary) -> Result<(), Failure> {
     let entries = whole_ledger(session)?;
     let request = ReconcileRequest { boot_id: boot.clone(), entries };
     let reply = session.resolver.reconcile(&request, Instant::now() + PATIENCE)?;
@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -
     };
     for suspect in &reply.suspects {
         if let Err(failure) = release_suspect(session, suspect, summary) {
-            summary.failed(format_args!("lease {}: {failure}", suspect.lease));
+            failed(summary, format_args!("lease {}: {failure}", suspect.lease));
         }
     }
     for key in &reply.tear_down {
@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -
             end(session, locked, entry, boot, "its boot is fenced", summary)
         });
         if let Err(failure) = done {
-            summary.failed(format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+            failed(summary, format_args!("{}/{}: {failure}", key.container_id, key.ifname));
         }
     }
     for key in &reply.reassert {
@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut Summary) -
             reassert(session, entry, boot, summary)
         });
         if let Err(failure) = done {
-            summary.failed(format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+            failed(summary, format_args!("{}/{}: {failure}", key.container_id, key.ifname));
         }
     }
     Ok(())
@@ -67,7 +67,11 @@ fn whole_ledger(session: &Session<'_>) -> Result<Vec<LedgerEntry>, Failure> {
 }
 
 /// Gives back a lease that no entry holds. One whose entry could not be read may well be held.
-fn release_suspect(session: &Session<'_>, suspect: &Suspect, summary: &mut Summary) -> Result<(), Failure> {
+fn release_suspect(
+    session: &Session<'_>,
+    suspect: &Suspect,
+    summary: &mut ReapSummary,
+) -> Result<(), Failure> {
     let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(()) };
     let held = locked.read()?.is_some_and(|entry| entry.attempt == suspect.attempt);
     let unreadable = session.ledger.corrupt()?.iter().any(|file| {
@@ -90,8 +94,8 @@ fn act(
     session: &Session<'_>,
     key: &AttachmentKey,
     compared: Option<&Attempt>,
-    summary: &mut Summary,
-    action: impl FnOnce(&Entry, &mut crate::ledger::LockedAttachment<'_>, &mut Summary) -> Result<(), Failure>,
+    summary: &mut ReapSummary,
+    action: impl FnOnce(&Entry, &mut crate::ledger::LockedAttachment<'_>, &mut ReapSummary) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Some(mut locked) = lock(session, key, summary)? else { return Ok(()) };
     match locked.read()?.filter(|entry| Some(&entry.attempt) == compared) {
@@ -105,7 +109,7 @@ fn reassert(
     session: &Session<'_>,
     entry: &Entry,
     boot: &BootId,
-    summary: &mut Summary,
+    summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     if entry.state != LedgerState::Attached || entry.boot_id != *boot {
         return Ok(());
