@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(crate) use pod::{Read, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
-pub(crate) use review::{Answer, Question, answer};
+pub(crate) use review::{Answer, Question, ReviewError, answer};
 use verdict::UNREADABLE;
 pub(crate) use verdict::Verdict;
 

@@ -1,28 +1,33 @@
 //! POST of admission reviews. The API server, which asks, has no credential of ours to show; so nothing is told here but
 //! what its users may hear.
 
+mod turns;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router, middleware};
 use knap_protocol::ProblemKind;
+use tokio::time::timeout;
 
+use self::turns::{TurnError, Turns};
 use super::problem::Failure;
 use super::{Service, ready};
-use crate::admission::{Answer, Policy, Question, Subject, Verdict, answer};
+use crate::admission::{Answer, Policy, Question, ReviewError, Subject, Verdict, answer};
 use crate::metrics::Reviewed;
 use crate::store::Store;
+use crate::view::View;
 
 /// Bytes of a review: an object of 1.5 MB, which is all that etcd takes, before and after, and what goes with it.
 const BODY_LIMIT: usize = 8 << 20;
 
 /// For reading what the view does not know: the API server waits a second for the answer about a pod.
 const READING: Duration = Duration::from_millis(500);
+/// For a decision: the API server waits no longer for any.
+const DECIDING: Duration = Duration::from_secs(10);
 
 /// The paths that webhooks name.
 pub(super) fn router<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<S>>> {
@@ -37,45 +42,70 @@ pub(super) fn router<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<
         .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
 }
 
-async fn networks<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
-    review(&service, Subject::Network, body).await
+async fn networks<S: Store>(
+    service: State<Arc<Service<S>>>,
+    request: Request,
+) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::Network, request).await
 }
 
-async fn classes<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
-    review(&service, Subject::NetworkClass, body).await
+async fn classes<S: Store>(
+    service: State<Arc<Service<S>>>,
+    request: Request,
+) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::NetworkClass, request).await
 }
 
-async fn pods<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
-    review(&service, Subject::Pod, body).await
+async fn pods<S: Store>(service: State<Arc<Service<S>>>, request: Request) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::Pod, request).await
 }
 
-async fn launchers<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
-    review(&service, Subject::Launcher, body).await
+async fn launchers<S: Store>(
+    service: State<Arc<Service<S>>>,
+    request: Request,
+) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::Launcher, request).await
 }
 
-async fn attachments<S: Store>(service: State<Arc<Service<S>>>, body: Body) -> Result<Json<Answer>, Failure> {
-    review(&service, Subject::Attachment, body).await
+async fn attachments<S: Store>(
+    service: State<Arc<Service<S>>>,
+    request: Request,
+) -> Result<Json<Answer>, Failure> {
+    review(&service, Subject::Attachment, request).await
 }
 
-type Body = Result<Bytes, BytesRejection>;
+/// How admission reviews are answered.
+pub struct Admission<S> {
+    policy: Policy,
+    /// For what the view does not know. Anybody can cause such reads, so they should take the turns of no others.
+    store: S,
+    turns: Turns,
+}
+
+impl<S> Admission<S> {
+    /// By a policy, and this store.
+    pub fn new(policy: Policy, store: S) -> Self {
+        Self { policy, store, turns: Turns::default() }
+    }
+}
 
 async fn review<S: Store>(
     service: &Service<S>,
     subject: Subject,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Answer>, Failure> {
-    let Some(policy) = &service.admission else {
+    let Some(admission) = &service.admission else {
         let detail = "there is no admission without a cluster";
         return Err(Failure::new(ProblemKind::BadRequest, detail).with_status(StatusCode::NOT_FOUND));
     };
     let began = Instant::now();
-    let reviewed = judge(service, policy, subject, body).await;
+    let reviewed = admission.judge(&service.view, subject, request).await;
     let outcome = match &reviewed {
         Ok((_, verdict)) => {
             verdict.refused.as_ref().map_or(Reviewed::Allowed, |refused| Reviewed::Denied(refused.reason))
         }
-        Err(Unanswered::Malformed(_)) => Reviewed::Malformed,
-        Err(Unanswered::Unread(_)) => Reviewed::Failed,
+        Err(unanswered) if unanswered.is_the_askers_fault() => Reviewed::Malformed,
+        Err(_) => Reviewed::Failed,
     };
     service.metrics.reviews.answered(subject.webhook(), outcome, began.elapsed());
     let (question, verdict) = reviewed.map_err(Failure::from)?;
@@ -92,43 +122,66 @@ async fn review<S: Store>(
 }
 
 /// Why a review has no answer.
+#[derive(Debug, thiserror::Error)]
 enum Unanswered {
-    Malformed(Failure),
+    /// It got no turn, or did not come.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// It is none.
+    #[error(transparent)]
+    Malformed(#[from] ReviewError),
     /// What it asks about could not be read.
+    #[error("can't read the Networks that the pod names, or its namespace: {0}; try again")]
     Unread(String),
+    /// It is about more than can be looked at while somebody waits.
+    #[error("it takes too long to say what this would do; try again")]
+    Undecided,
+}
+
+impl Unanswered {
+    /// By which the caller knows what to do.
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Turn(TurnError::Slow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Turn(TurnError::Unreadable(rejection)) => rejection.status(),
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Turn(TurnError::Busy) | Self::Unread(_) | Self::Undecided => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    fn is_the_askers_fault(&self) -> bool {
+        self.status().is_client_error()
+    }
 }
 
 impl From<Unanswered> for Failure {
     fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Malformed(failure) => failure,
-            Unanswered::Unread(why) => Self::new(
-                ProblemKind::Unavailable,
-                format!("can't read the Networks that the pod names, or its namespace: {why}; try again"),
-            ),
+        let (status, detail) = (unanswered.status(), unanswered.to_string());
+        if unanswered.is_the_askers_fault() {
+            return Self::new(ProblemKind::BadRequest, detail).with_status(status);
         }
+        Self::new(ProblemKind::Unavailable, detail)
     }
 }
 
-async fn judge<S: Store>(
-    service: &Service<S>,
-    policy: &Policy,
-    subject: Subject,
-    body: Body,
-) -> Result<(Question, Verdict), Unanswered> {
-    let malformed = |detail| Failure::new(ProblemKind::BadRequest, detail);
-    let body = body.map_err(|rejection| {
-        let failure = malformed(format!("can't read the review: {rejection}"));
-        Unanswered::Malformed(failure.with_status(rejection.status()))
-    })?;
-    let question =
-        Question::read(&body).map_err(|error| Unanswered::Malformed(malformed(error.to_string())))?;
-    let read = policy.read(&service.store, &service.view, subject, &question);
-    let read = tokio::time::timeout(READING, read).await;
-    let read = read.map_err(|_| Unanswered::Unread("no word in time".to_owned()))?;
-    let read = read.map_err(|error| Unanswered::Unread(error.to_string()))?;
-    let verdict = policy.decide(&service.view, subject, &question, &read).await;
-    Ok((question, verdict))
+impl<S: Store> Admission<S> {
+    async fn judge(
+        &self,
+        view: &Arc<View>,
+        subject: Subject,
+        request: Request,
+    ) -> Result<(Question, Verdict), Unanswered> {
+        let (body, _turn) = self.turns.body(request).await?;
+        let question = Question::read(&body)?;
+        let _beside = self.turns.decision(subject).await?;
+        let read = timeout(READING, self.policy.read(&self.store, view, subject, &question)).await;
+        let read = read.map_err(|_| Unanswered::Unread("no word in time".to_owned()))?;
+        let read = read.map_err(|error| Unanswered::Unread(error.to_string()))?;
+        let decided = timeout(DECIDING, self.policy.decide(view, subject, &question, &read)).await;
+        Ok((question, decided.map_err(|_| Unanswered::Undecided)?))
+    }
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ use axum::middleware;
 use axum::routing::{any, get, post, put};
 use knap_protocol::{ProblemKind, path};
 
+pub use admission::Admission;
 pub use auth::{Authority, Denied};
 pub use ready::Readiness;
 pub use serve::serve;
 pub use token_file::{TokenFile, TokenFileError};
 
-use crate::admission::Policy;
 use crate::attach::Attacher;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -49,7 +49,7 @@ pub struct Service<S> {
     /// What is measured.
     pub metrics: Metrics,
     /// How admission reviews are answered, in a cluster.
-    pub admission: Option<Policy>,
+    pub admission: Option<Admission<S>>,
     /// Who may call.
     pub authority: Box<dyn Authority>,
     /// Whether requests may come, beside what the view says.

@@ -84,6 +84,12 @@ impl<S> Measured<S> {
 }
 
 impl Measured<KubernetesStore> {
+    /// The same store, with a queue of its own for calls, so many at a time.
+    #[must_use]
+    pub fn apart(&self, at_once: usize) -> Self {
+        Self { store: self.store.apart(at_once), calls: self.calls.clone() }
+    }
+
     /// Has the API server answer a question that is asked as an object.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::cluster::webhooks::Publisher;
 use crate::cluster::{
     AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks, slipped,
 };
-use crate::http::{Readiness, Service};
+use crate::http::{Admission, Readiness, Service};
 use crate::identity::Pods;
 use crate::metrics::{Measured, Metrics, StoreCalls};
 use crate::nodes::{self, Nodes};
@@ -30,6 +30,8 @@ use crate::view::View;
 
 /// What can be kept for whom.
 const RULES: Rules = Rules { sticky: true };
+/// Reads at a time that admission reviews cause.
+const READS_OF_REVIEWS: usize = 8;
 
 /// Starts every part. The API server may be down, and Knap's kinds missing: then it is not ready until they come.
 pub(super) async fn start(
@@ -88,7 +90,7 @@ pub(super) async fn start(
     let service = Arc::new(Service {
         metrics: metrics(&attacher),
         attacher,
-        admission: Some(policy(kubernetes)),
+        admission: Some(Admission::new(policy(kubernetes), store.apart(READS_OF_REVIEWS))),
         store,
         view,
         authority: Box::new(authority),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, StatusCode, header};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -12,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::admission::{Policy, RawAttachments};
 use crate::attach::Attacher;
-use crate::http::{Service, TokenFile, router};
+use crate::http::{Admission, Service, TokenFile, router};
 use crate::metrics::{Metrics, StoreCalls};
 use crate::provision::Rules;
 use crate::store::Store;
@@ -27,19 +28,21 @@ const PATHS: [&str; 4] = [
     "/admission/launchers",
 ];
 
-/// A service that answers reviews, over this view.
+/// A service that answers reviews, over this view. What it reads for them, it reads from this store.
 fn service(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> axum::Router {
     router(Arc::new(parts(store, view, admission)))
 }
 
 fn parts(store: EmbeddedStore, view: Arc<View>, admission: Option<Policy>) -> Service<EmbeddedStore> {
+    let others = EmbeddedStore::in_memory().unwrap();
+    let admission = admission.map(|policy| Admission::new(policy, store));
     let folder = tempfile::tempdir().unwrap();
-    let attacher = Attacher::new(store.clone(), Arc::clone(&view));
+    let attacher = Attacher::new(others.clone(), Arc::clone(&view));
     Service {
         metrics: Metrics::new(&view, &StoreCalls::default(), attacher.counters()),
         attacher,
         admission,
-        store,
+        store: others,
         view,
         authority: Box::new(TokenFile::open(&folder.path().join("token")).unwrap()),
         readiness: Arc::default(),
@@ -53,7 +56,8 @@ fn policy() -> Policy {
 }
 
 async fn post(router: &axum::Router, path: &str, body: String) -> (StatusCode, Value) {
-    let request = Request::post(path).body(Body::from(body)).unwrap();
+    let request = Request::post(path).header(header::CONTENT_LENGTH, body.len());
+    let request = request.body(Body::from(body)).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -182,6 +186,39 @@ async fn reviews_are_counted_by_webhook_and_outcome() {
         r#"{webhook="pods",reason="Unreadable"} 1"#,
     ];
     assert_eq!(lines("knap_admission_denials_total"), denials.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn who_sends_slowly_or_without_end_keeps_nobody_waiting_for_long() {
+    let world = World::new().await;
+    let router = service(world.store.clone(), Arc::clone(&world.replica.view), Some(policy()));
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    // Of those that say how much will come, and of those that don't, more than there are turns for.
+    let stalled = |length: Option<u64>| {
+        let nothing = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::post(PATHS[2]).body(Body::from_stream(nothing));
+        let mut request = request.unwrap();
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        let router = router.clone();
+        async move { router.oneshot(request).await.unwrap().status() }
+    };
+    let stalled = (0..100).flat_map(|_| [stalled(Some(1000)), stalled(None)]);
+    let others = futures::future::join_all(stalled);
+    let good = async {
+        tokio::task::yield_now().await;
+        let pod = json!({"metadata": {"name": "web-0"}, "spec": {"containers": [{}]}});
+        let answered = post(&router, PATHS[2], review(&pod)).await;
+        (answered, begin.elapsed())
+    };
+    let (others, ((status, answer), took)) = tokio::join!(others, good);
+    assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    let refused = [StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
+    assert!(others.iter().all(|status| refused.contains(status)), "{others:?}");
 }
 
 #[tokio::test]

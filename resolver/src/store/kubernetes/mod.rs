@@ -72,6 +72,12 @@ impl KubernetesStore {
         Ok(Self { reviews: calls.apart(REVIEWS_AT_ONCE), calls, watches: client(watches)? })
     }
 
+    /// The same store, with a queue of its own for calls, so many at a time: for those that anybody can cause.
+    #[must_use]
+    pub fn apart(&self, at_once: usize) -> Self {
+        Self { calls: self.calls.apart(at_once), ..self.clone() }
+    }
+
     /// The client that calls are made with, for what is no matter of a store.
     pub fn client(&self) -> Client {
         self.calls.client.clone()
