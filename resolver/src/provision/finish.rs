@@ -39,7 +39,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             }
             withdrawn => withdrawn?,
         }
-        if retired == Retired::Draining {
+        if matches!(retired, Retired::Draining { .. }) {
             let attachments = self.store.list::<NetworkLease>(&labels).await?.len();
             tracing::info!(network = name, attachments, "deleted while attachments run");
             self.surroundings.tell(network, draining(attachments));

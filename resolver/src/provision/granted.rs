@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use knap_api::{Network, StatusSubnet};
-use knap_core::{MacCode, Slot, Subnet};
+use knap_core::{Class, Grant, MacCode, Slot, Subnet};
 
 /// The parts of a Network's status that attachments depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,14 @@ impl Granted {
             vni: segment.vni,
             subnets: subnets.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether this is what a class gives now.
+    pub(super) fn is(&self, class: &Class, grant: &Grant) -> bool {
+        self.class.as_ref() == Some(&class.name)
+            && self.provider.as_ref() == Some(&class.provider)
+            && (self.mac_code, self.vlan, self.vni) == (Some(grant.mac_code), grant.vlan, grant.vni)
+            && self.subnets == grant.layout.subnets()
     }
 
     /// The record of a subnet.

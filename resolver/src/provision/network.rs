@@ -36,6 +36,8 @@ pub(super) struct Served {
     class: Class,
     grant: Grant,
     pub(super) plan: Plan,
+    /// Whether attachments would be made otherwise than they have been, if there were any.
+    moved: bool,
     /// Whether it did not have all of that before.
     taken: bool,
     /// What it had and does not need any more.
@@ -69,17 +71,36 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         if due.care == Care::Claim && is_ready(&known) && served.as_ref().is_ok_and(settled) {
             return Ok(Looked::Settled(known));
         }
-        let (outcome, unused) = match served {
+        let outcome = match self.settle(&network, served, fetched).await {
+            Err(ProvisionError::Store(error)) => return Err(error),
+            Err(error) => Err(error),
             Ok(served) => {
                 let published = self.surroundings.publish(&served.subject()).await?;
-                let Served { grant, plan, unused, .. } = served;
-                (Ok(Provisioned { grant, plan, published }), unused)
+                let Served { grant, plan, .. } = served;
+                Ok(Provisioned { grant, plan, published })
             }
-            Err(error) => (Err(error), Vec::new()),
         };
         self.write_status(&network, &outcome, fetched, due.care == Care::Upkeep).await?;
-        self.release(&network, unused, fetched).await?;
         Ok(Looked::Done)
+    }
+
+    /// What serves a Network, before it is recorded that this does: that moves what attachments use, and the view may not know
+    /// yet of one that was made a moment ago. Where it does not, all stays as it is.
+    async fn settle(
+        &self,
+        network: &Network,
+        served: Result<Served, ProvisionError>,
+        fetched: &mut Fetched,
+    ) -> Result<Served, ProvisionError> {
+        let leases = match &served {
+            // Whoever attaches meanwhile sees that it is being given up.
+            Ok(served) if !served.unused.is_empty() => {
+                self.release(network, served.unused.clone(), fetched).await?
+            }
+            Ok(served) if served.moved => self.counted(network).await?,
+            _ => 0,
+        };
+        if leases == 0 { served } else { self.serve(network, leases, fetched).await }
     }
 
     /// The steps from a spec to what serves it.
@@ -88,12 +109,22 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         network: &Network,
         fetched: &mut Fetched,
     ) -> Result<Served, ProvisionError> {
+        let leases = self.attachments(network).await?;
+        self.serve(network, leases, fetched).await
+    }
+
+    /// The same, with so many attachments.
+    async fn serve(
+        &self,
+        network: &Network,
+        leases: u32,
+        fetched: &mut Fetched,
+    ) -> Result<Served, ProvisionError> {
         let intent = translate::network(network).map_err(ProvisionError::Spec)?;
         if intent.sticky && !self.rules.sticky {
             return Err(ProvisionError::StickyWithoutKubernetes);
         }
         let granted = Granted::of(network)?;
-        let leases = self.attachments(network, &granted).await?;
         let labels = self.view.namespace_labels(&self.store, &intent.owner.namespace).await?;
         let standing = Standing {
             granted: &granted,
@@ -126,18 +157,23 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             unused.extend(left.map(|held| Reservation::clone(held)));
         }
         let plan = plan(&intent, &class, provider, &grant)?;
-        Ok(Served { class: class.into_owned(), intent, grant, plan, taken, unused })
+        let moved = leases == 0 && granted.mac_code.is_some() && !granted.is(&class, &grant);
+        Ok(Served { class: class.into_owned(), intent, grant, plan, moved, taken, unused })
     }
 
     /// How many leases it has. Before anything is moved that attachments use they are counted in the store, since the view may
     /// not know yet of one that was made a moment ago.
-    async fn attachments(&self, network: &Network, granted: &Granted) -> Result<u32, StoreError> {
-        let uid = network.uid().unwrap_or_default();
-        let known = self.view.leases.count_of_uid(&uid);
-        if known > 0 || granted.mac_code.is_none() || is_decided(network) {
+    async fn attachments(&self, network: &Network) -> Result<u32, StoreError> {
+        let known = self.view.leases.count_of_uid(&network.uid().unwrap_or_default());
+        if known > 0 || !was_granted(network) || is_decided(network) {
             return Ok(known);
         }
-        let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid))]);
+        self.counted(network).await
+    }
+
+    /// How many leases it has in the store.
+    async fn counted(&self, network: &Network) -> Result<u32, StoreError> {
+        let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), network.uid())]);
         let listed = self.store.list::<NetworkLease>(&labels).await?;
         Ok(u32::try_from(listed.len()).unwrap_or(u32::MAX))
     }
@@ -177,27 +213,33 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         Ok(())
     }
 
-    /// Gives up what the Network had and does not use any more.
+    /// Gives up what the Network had and does not use any more, but for leases that turn up. How many did.
     async fn release(
         &self,
         network: &Network,
         unused: Vec<Reservation>,
         fetched: &mut Fetched,
-    ) -> Result<(), StoreError> {
-        if unused.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<u32, StoreError> {
         let uid = network.uid().unwrap_or_default();
         match retire(&self.store, &uid, unused.clone()).await? {
             Retired::Gone => {
                 for reservation in &unused {
                     fetched.reserved.forget(reservation);
                 }
-                Ok(())
+                Ok(0)
             }
-            Retired::Draining => keep(&self.store, unused).await,
+            Retired::Draining { leases } => {
+                keep(&self.store, unused).await?;
+                Ok(leases)
+            }
         }
     }
+}
+
+/// Whether attachments can have been made.
+fn was_granted(network: &Network) -> bool {
+    let segment = network.status.as_ref().and_then(|status| status.segment.as_ref());
+    segment.is_some_and(|segment| segment.mac_code.is_some())
 }
 
 /// Addresses can't come or go under running attachments.

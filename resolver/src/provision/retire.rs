@@ -15,8 +15,11 @@ use crate::view::View;
 pub(super) enum Retired {
     /// They are deleted.
     Gone,
-    /// Leases still need them.
-    Draining,
+    /// So many leases still need them.
+    Draining {
+        /// One at least.
+        leases: u32,
+    },
 }
 
 /// Gives up Reservations of one Network UID, if it has no lease.
@@ -30,8 +33,9 @@ pub(super) async fn retire<S: Store>(
         draining.extend(drain(store, reservation).await?);
     }
     let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
-    if !store.list::<NetworkLease>(&labels).await?.is_empty() {
-        return Ok(Retired::Draining);
+    let leases = store.list::<NetworkLease>(&labels).await?.len();
+    if leases > 0 {
+        return Ok(Retired::Draining { leases: u32::try_from(leases).unwrap_or(u32::MAX) });
     }
     for reservation in draining {
         delete(store, &reservation).await?;
@@ -133,7 +137,7 @@ async fn sweep_owner<S: Store>(
         Retired::Gone => {
             tracing::info!(network = %format_args!("{}/{}", owner.namespace, owner.name), uid, count, "freed what a removed network had");
         }
-        Retired::Draining => {
+        Retired::Draining { .. } => {
             tracing::info!(network = %format_args!("{}/{}", owner.namespace, owner.name), uid, "a removed network keeps its reservations until its last attachment ends");
         }
     }

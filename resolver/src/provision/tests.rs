@@ -1,6 +1,7 @@
 //! The controller over the embedded store.
 
 mod crowd;
+mod instant;
 
 use std::collections::BTreeSet;
 
