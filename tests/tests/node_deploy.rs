@@ -162,6 +162,48 @@ async fn the_api_server_accepts_the_chart() {
     cluster.assert_never_forbidden();
 }
 
+/// What the kernel holds the agent to is what `deploy/` says: all that the tests of this tier see the agent do, it does so.
+#[tokio::test]
+async fn the_agent_has_the_rights_that_are_written_and_no_others() {
+    let cluster = Cluster::shared().await;
+    let mut objects = kustomized("deploy");
+    objects.retain(|object| object["kind"] == "DaemonSet");
+    let written = &objects[0]["spec"]["template"]["spec"]["containers"][0]["securityContext"];
+    assert_eq!(written["capabilities"]["drop"], json!(["ALL"]));
+    let capabilities = written["capabilities"]["add"].as_array().unwrap().iter();
+    let bits = capabilities.map(|name| 1_u64 << capability(name.as_str().unwrap())).sum::<u64>();
+
+    let agent = cluster.node().process("/knap-installer agent ");
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(agent.status(set), format!("{bits:016x}"), "{set}");
+    }
+    assert_eq!(
+        (written["allowPrivilegeEscalation"].as_bool(), agent.status("NoNewPrivs")),
+        (Some(false), "1")
+    );
+    assert_eq!(written["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(agent.status("Seccomp"), "2", "a filter");
+    assert_eq!((written["runAsUser"].as_u64(), agent.status("Uid").split('\t').next()), (Some(0), Some("0")));
+    assert_eq!((written["readOnlyRootFilesystem"].as_bool(), agent.root_is_read_only()), (Some(true), true));
+}
+
+/// Its number in linux/capability.h.
+fn capability(name: &str) -> u32 {
+    match name {
+        "CHOWN" => 0,
+        "DAC_OVERRIDE" => 1,
+        "DAC_READ_SEARCH" => 2,
+        "FOWNER" => 3,
+        "KILL" => 5,
+        "NET_ADMIN" => 12,
+        "NET_RAW" => 13,
+        "SYS_CHROOT" => 18,
+        "SYS_PTRACE" => 19,
+        "SYS_ADMIN" => 21,
+        other => panic!("no number for {other}"),
+    }
+}
+
 /// As docs/deploy.md says it.
 #[tokio::test]
 async fn taken_away_it_leaves_the_node_as_it_was() {

@@ -13,6 +13,7 @@ mod multus;
 mod node;
 mod plugin;
 mod pods;
+mod process;
 mod shared;
 mod wire;
 
@@ -22,5 +23,6 @@ pub use self::deployment::SYSTEM;
 pub use self::machine::Machine;
 pub use self::node::Node;
 pub use self::pods::network_status;
+pub use self::process::Process;
 pub use self::shared::{Alone, Session};
 pub use self::wire::UPLINK;
