@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use knap_api::{Network, NetworkClass};
 use knap_tests::bare;
+use knap_tests::nodes::kubevirt::assert_virtual_machine;
 use knap_tests::nodes::manifests::{assert_strictly, identity, parse, repository};
 use knap_tests::nodes::{Cluster, network_status};
 use serde_json::{Value, json};
@@ -29,8 +30,7 @@ fn example(name: &str) -> Vec<Value> {
             "Deployment" => assert_strictly::<Deployment>(object),
             "StatefulSet" => assert_strictly::<StatefulSet>(object),
             "Pod" => assert_strictly::<Pod>(object),
-            // KubeVirt's types are nobody's here.
-            "VirtualMachine" => {}
+            "VirtualMachine" => assert_virtual_machine(object),
             kind => panic!("no type for {kind}"),
         }
     }
@@ -120,6 +120,29 @@ async fn stateful() {
     // Kept for the StatefulSet, and so until a look after it is gone.
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": example("stateful") }).to_string();
     cluster.api.kubectl_ok("delete --wait=false -f -", &list);
+}
+
+#[test]
+fn what_kubevirt_does_not_know_is_refused() {
+    let machine = example("virtual-machine").pop().unwrap();
+    for (place, wrong) in [
+        ("/spec/template/spec/networks/1/multus", json!({ "networkName": "plant", "network": "plant" })),
+        ("/spec/template/spec/domain/devices/interfaces/1", json!({ "name": "plant", "bridged": {} })),
+        ("/spec/template/spec/domain/memory", json!({ "guest": 1 })),
+        ("/spec/template/spec/volumes", json!({ "name": "root" })),
+    ] {
+        let mut machine = machine.clone();
+        *machine.pointer_mut(place).unwrap() = wrong;
+        assert!(std::panic::catch_unwind(|| assert_virtual_machine(&machine)).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn what_kubernetes_does_not_know_of_a_pod_is_refused() {
+    let mut pod = example("sriov-dpdk").pop().unwrap();
+    assert_eq!(pod["kind"], "Pod");
+    pod["spec"]["containers"][0]["resources"]["limit"] = json!({ "intel.com/dpdk": "1" });
+    assert!(std::panic::catch_unwind(|| assert_strictly::<Pod>(&pod)).is_err());
 }
 
 /// There is no KubeVirt here.

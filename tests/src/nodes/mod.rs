@@ -7,6 +7,7 @@ mod containerd;
 mod deployment;
 mod images;
 mod kubelet;
+pub mod kubevirt;
 mod machine;
 pub mod manifests;
 mod multus;
