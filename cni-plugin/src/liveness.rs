@@ -1,7 +1,7 @@
 //! Whether an attachment's sandbox still lives: what may be torn down without its runtime's DEL.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -50,6 +50,19 @@ pub enum Doubt {
     Unreadable(io::ErrorKind),
 }
 
+/// What is at a namespace's path, wherever that leads: what a delegate finds there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupant {
+    /// Nothing.
+    Nothing,
+    /// The namespace that ADD was given.
+    ItsNamespace,
+    /// Another namespace.
+    AnotherNamespace,
+    /// A file that is no namespace, or one that can't be looked at.
+    NoNamespace,
+}
+
 impl fmt::Display for Death {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -83,6 +96,28 @@ pub fn of(then: &NetnsIdentity, boot_now: &BootId, boot_then: &BootId) -> Livene
     look(then).unwrap_or_else(|error| Liveness::Unknown(Doubt::Unreadable(error.kind())))
 }
 
+/// Looks at the path alone. What is not there may be hidden: whether the namespace lives, [`of`] says.
+pub fn occupant(then: &NetnsIdentity) -> Occupant {
+    let found = || {
+        let file = open(&then.path)?;
+        if !is_namespace(&file)? {
+            return Ok(Occupant::NoNamespace);
+        }
+        let found = file.metadata()?;
+        let is_its = (found.dev(), found.ino()) == (then.dev, then.inode);
+        Ok(if is_its { Occupant::ItsNamespace } else { Occupant::AnotherNamespace })
+    };
+    found().unwrap_or_else(|error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Occupant::Nothing,
+        _ => Occupant::NoNamespace,
+    })
+}
+
+/// O_NONBLOCK: a FIFO at the path must not hang us.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 fn look(then: &NetnsIdentity) -> io::Result<Liveness> {
     // The folder first: a path is gone only if it is gone from the folder that held it.
     let folder = folder_of(&then.path);
@@ -101,7 +136,7 @@ fn look(then: &NetnsIdentity) -> io::Result<Liveness> {
         }
         Err(error) => return Err(error),
     }
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&then.path)?;
+    let file = open(&then.path)?;
     let found = file.metadata()?;
     Ok(if !is_namespace(&file)? {
         Liveness::Unknown(Doubt::NotANamespace)
@@ -148,12 +183,14 @@ mod tests {
             assert_eq!(of(then, &boot("b2"), &boot("b1")), Liveness::Dead(Death::OtherBoot));
 
             // Held open by `netns`, so its inode can't come again meanwhile.
+            let seen = || (now(then), occupant(then));
+            assert_eq!(seen(), (Liveness::Alive, Occupant::ItsNamespace));
             umount2(&path, MntFlags::MNT_DETACH).unwrap();
-            assert_eq!(now(then), Liveness::Unknown(Doubt::NotANamespace));
+            assert_eq!(seen(), (Liveness::Unknown(Doubt::NotANamespace), Occupant::NoNamespace));
             fs::remove_file(&path).unwrap();
-            assert_eq!(now(then), Liveness::Dead(Death::PathGone));
+            assert_eq!(seen(), (Liveness::Dead(Death::PathGone), Occupant::Nothing));
             named_namespace(&path, || {});
-            assert_eq!(now(then), Liveness::Dead(Death::OtherNamespace));
+            assert_eq!(seen(), (Liveness::Dead(Death::OtherNamespace), Occupant::AnotherNamespace));
         });
     }
 

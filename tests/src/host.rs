@@ -210,6 +210,12 @@ impl Host {
         SharedFolder::mount(&self.folder().join("netns"))
     }
 
+    /// Hides what is mounted in the folder of pods' namespaces, as an agent sees it to which mounts are not propagated: plain
+    /// files, in the very folder.
+    pub fn hide_namespaces(&self) -> HiddenNamespaces {
+        HiddenNamespaces::mount(&self.folder().join("netns"))
+    }
+
     /// Mounts a disk of so many bytes at the runtime's folder of plugins, with what is in it.
     pub fn tiny_disk_for_plugins(&self, bytes: usize) -> TinyDisk {
         let bin = self.delegates.bin();
@@ -309,6 +315,25 @@ impl SharedFolder {
 }
 
 impl Drop for SharedFolder {
+    fn drop(&mut self) {
+        let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A folder over which it is mounted itself, without what is mounted in it; unmounted when dropped.
+#[derive(Debug)]
+pub struct HiddenNamespaces {
+    folder: PathBuf,
+}
+
+impl HiddenNamespaces {
+    fn mount(folder: &Path) -> Self {
+        mount(Some(folder), folder, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("a bind mount");
+        Self { folder: folder.to_owned() }
+    }
+}
+
+impl Drop for HiddenNamespaces {
     fn drop(&mut self) {
         let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
     }

@@ -36,7 +36,8 @@ mod wire;
 pub use agent::Agent;
 pub use delegate::{Action, Delegates, Recorded, Script};
 pub use host::{
-    CLASS, Host, SharedFolder, TinyDisk, bridge_class, class, network, recorded_class, recorded_class_on,
+    CLASS, HiddenNamespaces, Host, SharedFolder, TinyDisk, bridge_class, class, network, recorded_class,
+    recorded_class_on,
 };
 pub use kernel::bare;
 #[cfg(feature = "api")]

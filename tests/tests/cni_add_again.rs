@@ -56,6 +56,23 @@ fn over_an_attachment_whose_interface_is_gone_it_undoes_that_first() {
 }
 
 #[test]
+fn over_one_whose_namespace_is_nowhere_to_be_seen_it_undoes_that_first() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    // As runtimes without named namespaces have it, whose containers keep their ID over a restart.
+    let mut entry = host.ledger.entry("c1", "net1").unwrap();
+    entry["netns"]["path"] = json!("/proc/4194305/ns/net");
+    std::fs::write(host.ledger.entry_file("c1", "net1"), entry.to_string()).unwrap();
+    Call::add("c1", &pod, &config).run(&host).result();
+    assert_eq!(host.delegates.steps()[3..6], ["DEL third", "DEL second", "DEL first"]);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
 fn over_an_interrupted_one_it_undoes_that_first() {
     let host = Host::recorded();
     let pod = host.pod("web-0");

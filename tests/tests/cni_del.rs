@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use knap_tests::{Action, Call, Host, Script, Wire, network, recorded_class, thin_config};
@@ -85,6 +86,27 @@ fn without_a_netns_the_original_string_is_forwarded() {
         assert_eq!(call.env("CNI_NETNS"), pod.path().to_str().unwrap(), "{call:?}");
     }
     assert_eq!(host.delegates.steps(), REVERSE);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_plain_file_in_the_namespaces_place_is_believed_gone_only_if_the_runtime_says_so() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    host.delegates.forget();
+    let path = pod.path().to_owned();
+    pod.remove();
+    fs::write(&path, "").unwrap();
+    let named = Call::new("DEL", "c1", &config).netns(&path);
+    named.run(&host).fails(8, &[path.to_str().unwrap(), "HostToContainer"]);
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    Call::new("DEL", "c1", &config).env("CNI_NETNS", "").run(&host).quiet();
+    assert_eq!(host.delegates.steps(), REVERSE);
+    assert_eq!(host.delegates.the("DEL first").env("CNI_NETNS"), "");
     host.assert_nothing_left("shop/blue");
 }
 

@@ -11,6 +11,7 @@
 use std::fs;
 
 use knap_tests::{Action, Call, Host, Sandbox, Script, class, eventually, network, thin_config};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 const REVERSE: [&str; 3] = ["DEL third", "DEL second", "DEL first"];
@@ -69,6 +70,35 @@ fn what_a_fenced_boot_runs_is_torn_down_and_then_the_fence_can_lift() {
     eventually("the fence is lifted", served);
     Call::del("c2", &other, &config).run(&host).quiet();
     Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[rstest]
+#[case::whose_mounts_are_not_propagated(true)]
+#[case::whose_folder_is_not_there(false)]
+fn what_a_fenced_boot_runs_is_not_torn_down_from_a_place(#[case] sees_files: bool) {
+    let host = Host::recorded();
+    let (_pod, _) = attached(&host, "c1");
+    write_node(&host, &json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]));
+    eventually("its lease is freed", || host.resolver.leases("shop/blue").is_empty().then_some(()));
+    let folder = host.folder().join("netns");
+    let aside = host.folder().join("aside");
+    let hidden = sees_files.then(|| host.hide_namespaces());
+    if !sees_files {
+        fs::rename(&folder, &aside).unwrap();
+    }
+    // It runs: a delegate that finds no namespace would undo nothing, and succeed.
+    let answer = host.reap();
+    assert!(answer.status == Some(1) && answer.stdout.contains("HostToContainer"), "{answer:?}");
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+    assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
+
+    drop(hidden);
+    if !sees_files {
+        fs::rename(&aside, &folder).unwrap();
+    }
+    assert_eq!(host.reap().status, Some(0));
+    assert_eq!(host.delegates.steps(), REVERSE);
     host.assert_nothing_left("shop/blue");
 }
 

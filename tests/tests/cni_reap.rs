@@ -205,12 +205,8 @@ fn a_running_add_is_left_alone() {
 fn an_interrupted_add_is_torn_down() {
     let host = Host::recorded();
     let pod = host.pod("web-0");
-    let config = thin_config("shop/blue", "1.0.0");
-    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::Hang]));
-    let mut add = Call::add("c1", &pod, &config).spawn(&host);
-    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
-    add.kill().unwrap();
-    add.wait().unwrap();
+    let add = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).fault_at("add.delegate-ran", 2);
+    add.run(&host).killed();
     host.delegates.forget();
     // Its lock is free, so nobody was told that it succeeded, whether its sandbox lives or not.
     reap(&host);
@@ -268,6 +264,24 @@ fn what_can_not_be_asserted_again_is_reported_and_left_running() {
     assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
     assert_eq!(host.delegates.steps(), Vec::<String>::new());
     Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn of_an_interrupted_add_nothing_is_torn_down_unseen() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let add = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).fault("add.delegate-ran");
+    add.run(&host).killed();
+    host.delegates.forget();
+    let hidden = host.hide_namespaces();
+    let answer = host.reap();
+    assert!(answer.status == Some(1) && answer.stdout.contains("HostToContainer"), "{answer:?}");
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    drop(hidden);
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
     host.assert_nothing_left("shop/blue");
 }
 

@@ -9,7 +9,7 @@ use crate::environment::{Call, Command};
 use crate::failure::Failure;
 use crate::ledger::{LedgerError, LockedAttachment};
 use crate::session::{DEL_PATIENCE, Process, RELEASE_PATIENCE, Session};
-use crate::teardown::{Scope, tear_down};
+use crate::teardown::{Scope, Teller, tear_down};
 use crate::{release, salvage};
 
 /// How many old tombstones a DEL sends along with its own.
@@ -45,7 +45,8 @@ fn undo(session: &Session<'_>, locked: &mut LockedAttachment<'_>, call: &Call) -
         Err(other) => return Err(other.into()),
     };
     let until = Instant::now() + DEL_PATIENCE * u32::try_from(entry.plugins.len()).unwrap_or(u32::MAX).max(1);
-    let scope = Scope::whole(&entry, Patience { each: DEL_PATIENCE, until }, true);
+    let teller = if call.netns.is_empty() { Teller::RuntimeWithoutNamespace } else { Teller::Runtime };
+    let scope = Scope::whole(&entry, Patience { each: DEL_PATIENCE, until }, teller);
     let tombstone = tear_down(session, locked, &entry, &session.boot()?, scope)?;
     let released = release::send(session, tombstone, Instant::now() + RELEASE_PATIENCE);
     tracing::info!(

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::ledger::Entry;
 use crate::release;
 use crate::session::{DEL_PATIENCE, Process, RELEASE_PATIENCE, Session};
-use crate::teardown::{Scope, tear_down};
+use crate::teardown::{Scope, Teller, tear_down};
 use crate::valid_attachments::ValidAttachments;
 use crate::version::CniVersion;
 
@@ -73,7 +73,8 @@ fn undo(session: &Session<'_>, key: &AttachmentKey, boot: &BootId) -> Result<(),
     let mut locked = session.lock_after_add(key)?;
     let Some(entry) = locked.read()? else { return Ok(()) };
     let patience = Patience { each: DEL_PATIENCE, until: Instant::now() + DEL_PATIENCE * 2 };
-    let tombstone = tear_down(session, &mut locked, &entry, boot, Scope::whole(&entry, patience, true))?;
+    let tombstone =
+        tear_down(session, &mut locked, &entry, boot, Scope::whole(&entry, patience, Teller::Runtime))?;
     tracing::info!(container = %key.container_id, ifname = %key.ifname, network = %entry.network, "collected");
     // A release that fails is sent again by later calls.
     let _ = release::send(session, tombstone, Instant::now() + RELEASE_PATIENCE);

@@ -14,7 +14,7 @@ use crate::fault;
 use crate::ledger::{Durability, Entry, LockedAttachment, Tombstone};
 use crate::release;
 use crate::session::{DEL_PATIENCE, RELEASE_PATIENCE, Session};
-use crate::teardown::{Scope, tear_down};
+use crate::teardown::{Scope, Teller, tear_down};
 use crate::version::CniVersion;
 
 /// An attempt under way. Its entry is in the ledger.
@@ -140,7 +140,7 @@ impl<'a, 'b> Attempted<'a, 'b> {
         let scope = Scope {
             ran,
             patience: Patience { each: DEL_PATIENCE, until: self.budget.end() },
-            by_runtime: false,
+            teller: Teller::Nobody,
         };
         let boot = self.entry.boot_id.clone();
         let undone = tear_down(self.session, self.locked, &self.entry, &boot, scope);

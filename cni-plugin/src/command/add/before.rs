@@ -11,7 +11,7 @@ use crate::ledger::{Entry, LedgerError, LockedAttachment};
 use crate::liveness::{self, Liveness};
 use crate::netns::Netns;
 use crate::session::{DEL_PATIENCE, RELEASE_PATIENCE, Session};
-use crate::teardown::{Scope, tear_down};
+use crate::teardown::{Scope, Teller, tear_down};
 use crate::{release, salvage};
 
 /// Undoes what an earlier ADD of the same attachment left, unless it is attached and well. Fails where the interface is
@@ -40,7 +40,8 @@ pub(super) fn make_way(
                 return Err(exists("an earlier ADD of this attachment"));
             }
             let patience = Patience { each: DEL_PATIENCE, until: budget.delegates() };
-            undo(session, locked, &entry, boot, patience)
+            // A runtime that asks again has ended what was before.
+            undo(session, locked, &entry, boot, patience, Teller::Runtime)
                 .map_err(|failure| failure.and("this is what an earlier ADD of the attachment left"))?;
         }
         Err(error @ LedgerError::Corrupt { .. }) => {
@@ -98,7 +99,7 @@ fn reap_if_dead(
     let Some(Liveness::Dead(death)) = death.filter(|_| is_pods) else { return Ok(()) };
     tracing::info!(container = %key.container_id, ifname = %key.ifname, reason = %death, "reaping");
     let patience = Patience { each: DEL_PATIENCE, until: budget.lock().max(Instant::now()) };
-    undo(session, &mut locked, &entry, boot, patience)
+    undo(session, &mut locked, &entry, boot, patience, Teller::Nobody)
 }
 
 fn undo(
@@ -107,8 +108,9 @@ fn undo(
     entry: &Entry,
     boot: &BootId,
     patience: Patience,
+    teller: Teller,
 ) -> Result<(), Failure> {
-    let tombstone = tear_down(session, locked, entry, boot, Scope::whole(entry, patience, false))?;
+    let tombstone = tear_down(session, locked, entry, boot, Scope::whole(entry, patience, teller))?;
     // A release that fails is sent again by later calls.
     let _ = release::send(session, tombstone, Instant::now() + RELEASE_PATIENCE / 2);
     Ok(())

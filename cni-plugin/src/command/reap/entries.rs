@@ -11,7 +11,7 @@ use crate::ledger::{Entry, LedgerError, LockedAttachment};
 use crate::liveness::{self, Liveness};
 use crate::release;
 use crate::session::{DEL_PATIENCE, RELEASE_PATIENCE, Session};
-use crate::teardown::{Scope, tear_down};
+use crate::teardown::{Scope, Teller, tear_down};
 
 /// Looks at every entry under its lock.
 pub(super) fn tear_down_dead(
@@ -104,7 +104,7 @@ pub(super) fn end(
         "tearing down"
     );
     let patience = Patience { each: DEL_PATIENCE, until: Instant::now() + DEL_PATIENCE * 2 };
-    let tombstone = tear_down(session, locked, entry, boot, Scope::whole(entry, patience, false))?;
+    let tombstone = tear_down(session, locked, entry, boot, Scope::whole(entry, patience, Teller::Nobody))?;
     summary.torn_down += 1;
     // While the resolver is away, each would wait for it again: the first failure leaves the rest to the flush.
     if summary.tombstones == 0 {
