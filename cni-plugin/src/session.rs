@@ -77,9 +77,10 @@ impl<'a> Session<'a> {
         Delegates::new(self.exec, &self.node.state_dir, path.join(":"))
     }
 
-    /// An attachment's lock, for a command that has to wait until a running ADD is through.
+    /// An attachment's lock, for a command that has to wait until a running ADD is through, or a delegate of one that was
+    /// killed.
     pub fn lock_after_add(&self, key: &AttachmentKey) -> Result<LockedAttachment<'_>, Failure> {
-        // The margin is for the last delegate of that ADD to be killed.
+        // The margin is for the last delegate of that ADD to be killed. An orphan has no deadline but its own.
         let patience = self.add_timeout() + Duration::from_secs(5);
         Ok(self.ledger.lock(key, Instant::now() + patience)?)
     }

@@ -28,6 +28,8 @@ pub enum Action {
     Hang,
     /// Does not end, and neither does a child of it that holds its output open.
     HangWithChild,
+    /// Succeeds, and leaves a child behind that has its descriptors, but for its output.
+    LeaveChild,
     /// Succeeds after so many milliseconds.
     Slow(u64),
     /// Succeeds once this file exists.

@@ -77,11 +77,7 @@ fn over_an_interrupted_one_it_undoes_that_first() {
     let host = Host::recorded();
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
-    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::Hang, Action::Succeed]));
-    let mut running = Call::add("c1", &pod, &config).spawn(&host);
-    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
-    running.kill().unwrap();
-    running.wait().unwrap();
+    Call::add("c1", &pod, &config).fault_at("add.delegate-ran", 2).run(&host).killed();
     assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("adding"));
     Call::add("c1", &pod, &config).run(&host).result();
     let steps = host.delegates.steps();

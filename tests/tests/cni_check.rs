@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, eventually, thin_config};
+use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -49,11 +49,7 @@ fn of_an_interrupted_add_it_fails() {
     let host = Host::recorded();
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
-    host.delegates.install_as("second", &Script::default().on("ADD", &[Action::Hang]));
-    let mut running = Call::add("c1", &pod, &config).spawn(&host);
-    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
-    running.kill().unwrap();
-    running.wait().unwrap();
+    Call::add("c1", &pod, &config).fault_at("add.delegate-ran", 2).run(&host).killed();
     host.delegates.forget();
     let result = json!({ "cniVersion": "1.0.0", "interfaces": [], "ips": [], "dns": {} });
     Call::check("c1", &pod, &config, &result).run(&host).error();

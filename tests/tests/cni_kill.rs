@@ -11,7 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use knap_tests::{Answer, Call, Host, Sandbox, Seed, bridge_class, eventually, network, thin_config};
+use knap_tests::{
+    Action, Answer, Call, Host, Sandbox, Script, Seed, bridge_class, eventually, network, thin_config,
+};
 use rstest::rstest;
 use serde_json::json;
 
@@ -193,6 +195,61 @@ fn an_add_killed_at_random_moments_is_undone() {
         }
     }
     assert_clean(&host);
+}
+
+/// Runs an ADD and kills it while its second delegate is at work, which then works on alone.
+fn add_killed_under_its_delegate(host: &Host, pod: &Sandbox, delegate: Action) {
+    host.delegates.install_as("second", &Script::default().on("ADD", &[delegate]));
+    let mut add = Call::add("c1", pod, &thin_config("shop/blue", "1.1.0")).spawn(host);
+    eventually("the second delegate runs", || (host.delegates.steps().len() == 2).then_some(()));
+    add.kill().unwrap();
+    add.wait().unwrap();
+}
+
+#[test]
+fn what_a_delegate_makes_after_its_add_was_killed_is_undone() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let gate = host.folder().join("gate");
+    add_killed_under_its_delegate(&host, &pod, Action::AwaitFile(gate.clone()));
+    // What is undone now would be made again by the one that still runs.
+    let answer = host.reap();
+    assert!(answer.status == Some(0) && answer.stdout.contains("\"busy\":1"), "{answer:?}");
+    let mut del = Call::del("c1", &pod, &thin_config("shop/blue", "1.1.0")).spawn(&host);
+    assert_eq!(host.delegates.steps(), ["ADD first", "ADD second"]);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    std::fs::write(&gate, "").unwrap();
+    assert!(del.wait().unwrap().success());
+    assert_eq!(host.delegates.steps()[2..], ["DEL third", "DEL second", "DEL first"]);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
+fn a_del_names_what_keeps_it_waiting_for_a_delegate_that_never_ends() {
+    let host = Host::recorded();
+    host.write_node_file(&json!({ "addTimeoutSeconds": 1 }));
+    let pod = host.pod("web-0");
+    add_killed_under_its_delegate(&host, &pod, Action::Hang);
+    let begin = Instant::now();
+    let answer = Call::del("c1", &pod, &thin_config("shop/blue", "1.1.0")).run(&host);
+    answer.fails(11, &["c1/net1", "delegate", "fuser", "c1@net1.lock"]);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!(host.delegates.steps(), ["ADD first", "ADD second"]);
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1, "the address is not free yet");
+}
+
+#[test]
+fn a_child_that_a_delegate_leaves_behind_holds_up_nobody() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.1.0");
+    let left_behind = [Action::LeaveChild];
+    host.delegates.install_as("second", &Script::default().on("ADD", &left_behind).on("DEL", &left_behind));
+    for _ in 0..2 {
+        Call::add("c1", &pod, &config).run(&host).result();
+        Call::del("c1", &pod, &config).run(&host).quiet();
+    }
+    host.assert_nothing_left("shop/blue");
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub trait Running {
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Real processes, each in a process group of its own, so that its children can be killed with it. Standard error is
-/// ours.
+/// ours. Where we are killed they work on, holding the attachment's lock (see [`Ledger::lock`](crate::ledger::Ledger::lock)).
 #[derive(Debug, Clone, Copy)]
 pub struct Processes;
 

@@ -32,10 +32,11 @@ pub enum LedgerError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Another call holds the attachment's lock.
+    /// Another call holds the attachment's lock, or a delegate of one that was killed.
     #[error(
-        "attachment {}/{} is busy: another knap process has held {} for {} s; try again when it has ended",
-        key.container_id, key.ifname, path.display(), waited.as_secs()
+        "attachment {}/{} is busy: another knap process, or a delegate that one has left running, has held {} for {} s; \
+         try again when it has ended (`fuser -v {}` names it)",
+        key.container_id, key.ifname, path.display(), waited.as_secs(), path.display()
     )]
     Busy {
         /// Which attachment.

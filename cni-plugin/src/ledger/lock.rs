@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
 /// An exclusive lock (flock) on a file. It ends when dropped, and when its process dies.
 #[derive(Debug)]
 pub(crate) struct FileLock {
@@ -57,6 +59,20 @@ impl FileLock {
         }
     }
 
+    /// From now on the programs that this process starts hold the lock too, each until it has ended.
+    ///
+    /// A delegate whose plugin is killed works on: its caller's deadline and the out-of-memory killer strike the plugin
+    /// alone. Undone meanwhile, an interface would be made after its address was freed. So whoever undoes has to wait for
+    /// the delegate, and for its children, and the kernel says exactly when they are gone. (A signal at the parent's
+    /// death reaches no grandchildren, says nothing of when it has struck, and has to be asked for between fork and exec.)
+    ///
+    /// What a delegate leaves running on purpose holds the lock as well, but only where this process is killed: in all
+    /// other cases the lock ends with [`FileLock::remove`].
+    pub(crate) fn share_with_children(&self) -> io::Result<()> {
+        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
+    }
+
     /// The previous holder may have removed the file between our open and our lock; then this lock is on a file
     /// that nobody else will find, and worth nothing.
     fn if_still_there(file: File, path: &Path) -> io::Result<Option<Self>> {
@@ -71,11 +87,11 @@ impl FileLock {
         }
     }
 
-    /// Removes the file while the lock is held, then lets go. Who waits for it notices and starts over.
+    /// Removes the file while the lock is held, then lets go, for children too. Who waits for it notices and starts over.
     pub(crate) fn remove(self) -> io::Result<()> {
         let removed = fs::remove_file(&self.path);
-        drop(self.file);
-        removed
+        let unlocked = self.file.unlock();
+        removed.and(unlocked)
     }
 }
 

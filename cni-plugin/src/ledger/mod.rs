@@ -83,13 +83,17 @@ impl Ledger {
     }
 
     /// Takes the attachment's lock, waiting until `deadline` at most and trying at least once. Every change of an
-    /// entry happens under it.
+    /// entry happens under it. Delegates hold it too, and outlive a plugin that is killed: it is free once none of them is
+    /// at work on the attachment any more.
     pub fn lock(&self, key: &AttachmentKey, deadline: Instant) -> Result<LockedAttachment<'_>, LedgerError> {
         let begun = Instant::now();
         let stem = file_name::stem(key);
         let path = self.lock_file(&stem);
         match FileLock::acquire_before(&path, deadline).map_err(LedgerError::io("lock", &path))? {
-            Some(lock) => Ok(LockedAttachment::new(self, key.clone(), stem, lock)),
+            Some(lock) => {
+                lock.share_with_children().map_err(LedgerError::io("share the lock", &path))?;
+                Ok(LockedAttachment::new(self, key.clone(), stem, lock))
+            }
             None => Err(LedgerError::Busy { key: key.clone(), path, waited: begun.elapsed() }),
         }
     }

@@ -79,9 +79,12 @@ fn act(action: Action, folder: &Path, script: &Script, call: &Recorded, text: &s
         }
         Action::Hang => hang(folder),
         Action::HangWithChild => {
-            let wait = r#"while [ -d "$0" ]; do sleep 0.2; done"#;
-            Command::new("sh").args(["-c", wait]).arg(folder).stdin(Stdio::null()).spawn().context("sh")?;
+            child(folder).spawn().context("sh")?;
             hang(folder)
+        }
+        Action::LeaveChild => {
+            child(folder).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("sh")?;
+            succeed(script, call)
         }
         Action::Slow(milliseconds) => {
             std::thread::sleep(Duration::from_millis(milliseconds));
@@ -137,6 +140,14 @@ fn delegate_ipam(call: &Recorded, text: &str) -> anyhow::Result<u8> {
     child.stdin.take().context("its standard input")?.write_all(text.as_bytes())?;
     let output = child.wait_with_output()?;
     print(&String::from_utf8_lossy(&output.stdout), u8::try_from(output.status.code().unwrap_or(1))?)
+}
+
+/// A process that ends with the test.
+fn child(folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    let wait = r#"while [ -d "$0" ]; do sleep 0.2; done"#;
+    command.args(["-c", wait]).arg(folder).stdin(Stdio::null());
+    command
 }
 
 /// Until the test is over: then its folder goes, and with it whoever was left behind.
