@@ -20,7 +20,8 @@ pub enum Salvage {
     Kept,
 }
 
-/// Settles all put-aside files of an attachment. `netns` is what the caller says of its namespace.
+/// Settles all put-aside files of an attachment, and once none is left, drops it from the links that it used: a bridge must not
+/// go while a pod may still hang on it. `netns` is what the caller says of its namespace.
 pub fn settle_attachment(
     session: &Session<'_>,
     key: &AttachmentKey,
@@ -28,14 +29,20 @@ pub fn settle_attachment(
     boot: &BootId,
     until: Instant,
 ) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = session.links.release_all(key).into_iter().map(Failure::from).collect();
-    match session.ledger.corrupt() {
-        Err(error) => failures.push(error.into()),
-        Ok(files) => {
-            for file in files.into_iter().filter(|file| file.remains().key.as_ref() == Some(key)) {
-                failures.extend(settle(session, file, Some(netns), boot, until).err());
-            }
+    let files = match session.ledger.corrupt() {
+        Ok(files) => files,
+        Err(error) => return vec![error.into()],
+    };
+    let (mut kept, mut failures) = (false, Vec::new());
+    for file in files.into_iter().filter(|file| file.remains().key.as_ref() == Some(key)) {
+        match settle(session, file, Some(netns), boot, until) {
+            Ok(Salvage::Settled) => {}
+            Ok(Salvage::Kept) => kept = true,
+            Err(error) => failures.push(Failure::from(error)),
         }
+    }
+    if !kept && failures.is_empty() {
+        failures.extend(session.links.release_all(key).into_iter().map(Failure::from));
     }
     failures
 }

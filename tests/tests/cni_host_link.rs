@@ -116,6 +116,33 @@ fn a_link_that_is_gone_is_no_error() {
 }
 
 #[test]
+fn a_running_pod_whose_entry_is_corrupt_keeps_its_link() {
+    let host = host();
+    let pod = host.pod("a");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run(&host).result();
+    pod.add_interface("net1");
+    let bridge = host.delegates.the("ADD bridge").text("/bridge").unwrap().to_owned();
+    let file = host.ledger.entry_file("c1", "net1");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.truncate(text.trim_end().len() - 1);
+    std::fs::write(&file, text).unwrap();
+    for _ in 0..2 {
+        let answer = host.reap();
+        assert!(answer.status == Some(0) && answer.stdout.contains("\"corrupt\":1"), "{answer:?}");
+        assert_eq!(host.machine().interfaces(), [bridge.as_str()]);
+    }
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    assert_eq!(host.machine().interfaces(), [bridge.as_str()], "its interface is still there");
+    pod.remove();
+    eventually("all of it is gone", || {
+        host.reap();
+        host.ledger.traces().is_empty().then_some(())
+    });
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
 fn two_networks_have_two_links() {
     let host = host();
     host.resolver.write_manifest("red.yaml", &network("shop/red", &json!({})));

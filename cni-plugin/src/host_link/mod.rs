@@ -79,9 +79,10 @@ impl HostLinks {
     /// reports them all. Part of reap.
     pub fn sweep(&self, ledger: &Ledger) -> Vec<HostLinkError> {
         self.for_all(|users| {
-            // A user's entry is written before the user, and outlives it: who has no entry under this lock is gone.
+            // A user's entry is written before the user, and outlives it: who has no entry under this lock is gone. Who
+            // has one that can't be read may run. It is looked for in this order, in which it is moved.
             let lock = self.lock(&users.name)?;
-            self.drop_users(users, lock, |stem| !ledger.has_entry(stem))
+            self.drop_users(users, lock, |stem| !ledger.has_entry(stem) && !ledger.is_put_aside(stem))
         })
     }
 

@@ -240,6 +240,25 @@ fn a_sweep_drops_users_without_an_entry() {
 }
 
 #[test]
+fn a_sweep_keeps_users_whose_entry_was_put_aside() {
+    as_root_in_namespaces(|| {
+        let mut node = Node::new();
+        let ledger = Ledger::open(node.folder.path()).unwrap();
+        let user = key("c1", "net1");
+        node.links.ensure(&bridge("u1"), &user).unwrap();
+        fs::write(node.folder.path().join("attachments/c1@net1.json"), "{").unwrap();
+        ledger.lock(&user, Instant::now()).unwrap().read().unwrap_err();
+        assert!(node.links.sweep(&ledger).is_empty());
+        assert!(node.link("kn1f2e").is_some(), "its pod may run");
+        for file in ledger.corrupt().unwrap() {
+            file.remove().unwrap();
+        }
+        assert!(node.links.sweep(&ledger).is_empty());
+        assert_eq!(node.link("kn1f2e"), None);
+    });
+}
+
+#[test]
 fn what_can_not_be_made_is_refused_before_anything_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let links = HostLinks::new(folder.path());

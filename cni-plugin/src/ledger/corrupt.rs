@@ -82,7 +82,7 @@ pub(super) fn mark_all(folder: &Path, over: &BootId) -> Result<(), LedgerError> 
 
 /// The name that a file had before it was put aside, without its suffix, and the boot that is marked on it:
 /// `<name>.json.<time>[.<boot>]`. None for what was never ours.
-fn name_aside(name: &str) -> Option<(&str, Option<BootId>)> {
+pub(super) fn name_aside(name: &str) -> Option<(&str, Option<BootId>)> {
     let (name, aside) = name.rsplit_once(ASIDE)?;
     let boot = aside.split_once('.').and_then(|(_, boot)| boot.parse().ok());
     Some((name, boot))

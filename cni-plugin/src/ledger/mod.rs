@@ -150,6 +150,13 @@ impl Ledger {
         !fs::exists(self.entry_file(stem)).is_ok_and(|exists| !exists)
     }
 
+    /// Whether an entry of this stem was put aside, and is not settled.
+    pub(crate) fn is_put_aside(&self, stem: &str) -> bool {
+        let is_its = |name: &String| corrupt::name_aside(name).is_some_and(|(aside, _)| aside == stem);
+        // An error counts as one for the same reason.
+        file::names(&self.corrupt).map_or(true, |names| names.iter().any(is_its))
+    }
+
     fn entry_file(&self, stem: &str) -> PathBuf {
         self.attachments.join(entry_name(stem))
     }

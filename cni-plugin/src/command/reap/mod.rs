@@ -59,17 +59,11 @@ fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure>
     Ok(())
 }
 
-/// Settles the files that were put aside. False where the resolver could not be told.
+/// Settles the files that were put aside; what a settled one used of the host's links is left to the sweep. False where the
+/// resolver is away.
 fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummary) -> Result<bool, Failure> {
     for file in session.ledger.corrupt()? {
         let path = file.path().to_owned();
-        if let Some(key) = &file.remains().key
-            && session.ledger.peek(key).is_ok_and(|entry| entry.is_none())
-        {
-            for error in session.links.release_all(key) {
-                failed(summary, error);
-            }
-        }
         match salvage::settle(session, file, None, boot, Instant::now() + RELEASE_PATIENCE) {
             Ok(Salvage::Settled) => summary.salvaged += 1,
             Ok(Salvage::Kept) => {
