@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::host_link::HostLinkError;
 use crate::ledger::LedgerError;
 use crate::netns::NetnsError;
+use crate::release::ReleaseError;
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
@@ -31,6 +32,15 @@ impl From<BootError> for Failure {
 impl From<ResolverError> for Failure {
     fn from(error: ResolverError) -> Self {
         Self::new(error.cause.code(), error.to_string())
+    }
+}
+
+impl From<ReleaseError> for Failure {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Resolver(error) => error.into(),
+            ReleaseError::Ledger(error) => error.into(),
+        }
     }
 }
 

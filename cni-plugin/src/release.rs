@@ -4,9 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use knap_client::ResolverError;
 
-use crate::failure::Failure;
 use crate::fault;
-use crate::ledger::Tombstone;
+use crate::ledger::{LedgerError, Tombstone};
 use crate::session::Session;
 
 /// No ADD's question is waited for so long. Seconds.
@@ -21,6 +20,24 @@ pub enum Release {
     Again,
 }
 
+/// A release that could not be told, or not be forgotten. Later calls send it again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The resolver has not confirmed it.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// Its file can't be read, or not be removed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl ReleaseError {
+    /// Whether any other release would fail alike, and the resolver need not be asked again now.
+    pub fn is_for_all(&self) -> bool {
+        matches!(self, Self::Resolver(error) if error.cause.is_of_every_call())
+    }
+}
+
 /// What became of several tombstones.
 #[derive(Debug, Default)]
 pub struct Flushed {
@@ -29,11 +46,13 @@ pub struct Flushed {
     /// How many wait.
     pub left: usize,
     /// Why.
-    pub errors: Vec<Failure>,
+    pub errors: Vec<ReleaseError>,
+    /// Whether it was no use to go on.
+    pub resolver_is_away: bool,
 }
 
 /// Sends one release, and removes its tombstone once nothing can come after it.
-pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Result<Release, Failure> {
+pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Result<Release, ReleaseError> {
     let settled = is_settled(&tombstone);
     confirm(session, &tombstone, until)?;
     if !settled {
@@ -44,7 +63,8 @@ pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Resu
     Ok(Release::Confirmed)
 }
 
-/// Sends up to `limit` releases that wait, until the first that fails: then the others would too.
+/// Sends up to `limit` releases that wait, or as many as it can until the resolver is away. One that it refuses holds up no
+/// other.
 pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
     let mut flushed = Flushed::default();
     let tombstones = match session.ledger.tombstones() {
@@ -63,7 +83,8 @@ pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
                 continue;
             }
         };
-        if sent >= limit || Instant::now() >= until || !is_settled(&tombstone) {
+        let is_over = sent >= limit || flushed.resolver_is_away || Instant::now() >= until;
+        if is_over || !is_settled(&tombstone) {
             flushed.left += 1;
             continue;
         }
@@ -73,8 +94,8 @@ pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
             Ok(Release::Again) => flushed.left += 1,
             Err(error) => {
                 flushed.left += 1;
+                flushed.resolver_is_away = error.is_for_all();
                 flushed.errors.push(error);
-                sent = limit;
             }
         }
     }

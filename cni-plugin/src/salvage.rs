@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::ledger::{CorruptFile, Remains};
 use crate::liveness::{self, Liveness};
 use crate::netns::{Netns, NetnsError};
+use crate::release::ReleaseError;
 use crate::session::Session;
 
 /// What became of a file that was put aside.
@@ -55,7 +56,7 @@ pub fn settle(
     netns: Option<&str>,
     boot: &BootId,
     until: Instant,
-) -> Result<Salvage, Failure> {
+) -> Result<Salvage, ReleaseError> {
     let remains = file.remains();
     if !remains.torn_down && !is_gone(remains, netns, boot) {
         return Ok(Salvage::Kept);

@@ -48,7 +48,8 @@ impl Exchange {
 
 #[derive(Debug)]
 struct State {
-    behaviour: Vec<(String, Behaviour)>,
+    /// By method, and a part of the path; the last that fits counts.
+    behaviour: Vec<(String, String, Behaviour)>,
     exchanges: Vec<Exchange>,
     held_open: Vec<TcpStream>,
 }
@@ -89,9 +90,14 @@ impl Wire {
 
     /// From now on, requests of this method (`PUT`, or `*` for all) are treated so.
     pub fn on(&self, method: &str, behaviour: Behaviour) {
+        self.on_path(method, "", behaviour);
+    }
+
+    /// The same for those requests alone whose path has this part.
+    pub fn on_path(&self, method: &str, part: &str, behaviour: Behaviour) {
         let mut state = self.lock();
-        state.behaviour.retain(|(known, _)| known != method);
-        state.behaviour.push((method.to_owned(), behaviour));
+        state.behaviour.retain(|(known, of, _)| (known.as_str(), of.as_str()) != (method, part));
+        state.behaviour.push((method.to_owned(), part.to_owned(), behaviour));
     }
 
     /// All requests so far.
@@ -128,9 +134,10 @@ fn serve(mut stream: TcpStream, shared: &Mutex<State>) {
     let Some((head, exchange, body)) = read_request(&mut reader) else { return };
     let behaviour = {
         let mut state = shared.lock().expect("the proxy's state");
-        let told =
-            state.behaviour.iter().rev().find(|(method, _)| *method == exchange.method || method == "*");
-        let behaviour = told.map_or(Behaviour::Forward, |(_, behaviour)| behaviour.clone());
+        let told = state.behaviour.iter().rev().find(|(method, part, _)| {
+            (*method == exchange.method || method == "*") && exchange.path.contains(part)
+        });
+        let behaviour = told.map_or(Behaviour::Forward, |(_, _, behaviour)| behaviour.clone());
         state.exchanges.push(exchange);
         behaviour
     };

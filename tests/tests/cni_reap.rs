@@ -11,7 +11,7 @@
 use std::fs;
 use std::path::Path;
 
-use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, eventually, thin_config};
+use knap_tests::{Action, Behaviour, Call, Host, Sandbox, Script, Wire, eventually, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -151,6 +151,38 @@ fn tombstones_are_flushed() {
 }
 
 #[test]
+fn a_release_that_is_refused_holds_up_nothing_else() {
+    let host = Host::recorded();
+    let config = thin_config("shop/blue", "1.0.0");
+    let pods: Vec<Sandbox> = (0..6).map(|number| host.pod(&format!("web-{number}"))).collect();
+    for (number, pod) in pods.iter().enumerate() {
+        Call::add(&format!("c{number}"), pod, &config).run(&host).result();
+    }
+    host.resolver.stop();
+    for (number, pod) in pods.iter().enumerate().take(5) {
+        Call::del(&format!("c{number}"), pod, &config).run(&host).quiet();
+    }
+    fs::remove_file(host.ledger.entry_file("c5", "net1")).unwrap();
+    host.resolver.start();
+    host.resolver.wait_ready("shop/blue");
+    let wire = Wire::tap(&host);
+    let refusal = json!({ "type": "about:blank", "title": "Unavailable", "status": 503, "detail": "not this one",
+        "id": "d-1", "cniCode": 11, "retryable": true });
+    for container in ["/c1/", "/c3/"] {
+        let refused = Behaviour::Answer(503, "application/problem+json", refusal.to_string());
+        wire.on_path("DELETE", container, refused);
+    }
+    let answer = host.reap();
+    assert!(answer.status == Some(1) && answer.stdout.contains("not this one"), "{answer:?}");
+    assert_eq!(host.ledger.tombstones().len(), 2, "{answer:?}");
+    assert_eq!(
+        host.resolver.leases("shop/blue").len(),
+        2,
+        "the one without an entry is given back too: {answer:?}"
+    );
+}
+
+#[test]
 fn with_the_resolver_down_the_dead_become_tombstones() {
     let (host, pod, _) = attached();
     pod.remove();
@@ -215,6 +247,24 @@ fn an_interrupted_add_is_torn_down() {
 }
 
 #[test]
+fn of_an_interrupted_add_nothing_is_torn_down_unseen() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let add = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).fault("add.delegate-ran");
+    add.run(&host).killed();
+    host.delegates.forget();
+    let hidden = host.hide_namespaces();
+    let answer = host.reap();
+    assert!(answer.status == Some(1) && answer.stdout.contains("HostToContainer"), "{answer:?}");
+    assert_eq!(host.delegates.steps(), Vec::<String>::new());
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    drop(hidden);
+    reap(&host);
+    assert_eq!(host.delegates.steps(), REVERSE);
+    host.assert_nothing_left("shop/blue");
+}
+
+#[test]
 fn a_lease_that_the_ledger_does_not_know_is_given_back() {
     let (host, _pod, _) = attached();
     fs::remove_file(host.ledger.entry_file("c1", "net1")).unwrap();
@@ -264,24 +314,6 @@ fn what_can_not_be_asserted_again_is_reported_and_left_running() {
     assert_eq!(host.ledger.state("c1", "net1").as_deref(), Some("attached"));
     assert_eq!(host.delegates.steps(), Vec::<String>::new());
     Call::del("c1", &pod, &config).run(&host).quiet();
-    host.assert_nothing_left("shop/blue");
-}
-
-#[test]
-fn of_an_interrupted_add_nothing_is_torn_down_unseen() {
-    let host = Host::recorded();
-    let pod = host.pod("web-0");
-    let add = Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).fault("add.delegate-ran");
-    add.run(&host).killed();
-    host.delegates.forget();
-    let hidden = host.hide_namespaces();
-    let answer = host.reap();
-    assert!(answer.status == Some(1) && answer.stdout.contains("HostToContainer"), "{answer:?}");
-    assert_eq!(host.delegates.steps(), Vec::<String>::new());
-    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
-    drop(hidden);
-    reap(&host);
-    assert_eq!(host.delegates.steps(), REVERSE);
     host.assert_nothing_left("shop/blue");
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(process: &Process<'_>, _config: &Config) -> Result<Answer, Fai
     Ok(Answer::quiet())
 }
 
-/// Undoes what the ledger has of the attachment. False where the resolver could not be told.
+/// Undoes what the ledger has of the attachment. False where the resolver is away.
 fn undo(session: &Session<'_>, locked: &mut LockedAttachment<'_>, call: &Call) -> Result<bool, Failure> {
     let entry = match locked.read() {
         Ok(None) => return Ok(true),
@@ -53,7 +53,7 @@ fn undo(session: &Session<'_>, locked: &mut LockedAttachment<'_>, call: &Call) -
         container = %call.key.container_id, ifname = %call.key.ifname, network = %entry.network,
         released = released.is_ok(), milliseconds = milliseconds(session.started.elapsed()), "detached"
     );
-    Ok(released.is_ok())
+    Ok(!released.is_err_and(|error| error.is_for_all()))
 }
 
 fn milliseconds(time: Duration) -> u64 {

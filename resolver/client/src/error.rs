@@ -154,6 +154,11 @@ impl Cause {
         }
     }
 
+    /// Whether any other call would fail alike now. What the resolver refuses may be refused for its own sake.
+    pub fn is_of_every_call(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+
     /// Whether another replica may do better.
     pub(crate) fn is_worth_another_endpoint(&self) -> bool {
         match self {

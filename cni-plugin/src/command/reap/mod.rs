@@ -70,24 +70,26 @@ fn salvage_all(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummary) 
                 summary.corrupt += 1;
                 summary.corrupt_files.push(path);
             }
-            Err(failure) => {
-                failed(summary, failure);
-                return Ok(false);
+            Err(error) => {
+                let is_away = error.is_for_all();
+                failed(summary, error);
+                if is_away {
+                    return Ok(false);
+                }
             }
         }
     }
     Ok(true)
 }
 
-/// Sends the releases that wait. False where the resolver could not be told.
+/// Sends the releases that wait. False where the resolver is away.
 fn flush(session: &Session<'_>, summary: &mut ReapSummary) -> bool {
     let flushed = release::flush(session, usize::MAX, Instant::now() + FLUSH_PATIENCE);
     summary.released += flushed.confirmed;
-    let told = flushed.errors.is_empty();
-    for failure in flushed.errors {
-        failed(summary, failure);
+    for error in flushed.errors {
+        failed(summary, error);
     }
-    told
+    !flushed.resolver_is_away
 }
 
 fn tombstones(ledger: &Ledger) -> Result<usize, Failure> {
