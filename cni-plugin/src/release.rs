@@ -53,7 +53,7 @@ pub struct Flushed {
 
 /// Sends one release, and removes its tombstone once nothing can come after it.
 pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Result<Release, ReleaseError> {
-    let settled = is_settled(&tombstone);
+    let settled = is_settled(session, &tombstone);
     confirm(session, &tombstone, until)?;
     if !settled {
         return Ok(Release::Again);
@@ -84,7 +84,7 @@ pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
             }
         };
         let is_over = sent >= limit || flushed.resolver_is_away || Instant::now() >= until;
-        if is_over || !is_settled(&tombstone) {
+        if is_over || !is_settled(session, &tombstone) {
             flushed.left += 1;
             continue;
         }
@@ -113,9 +113,10 @@ fn confirm(session: &Session<'_>, tombstone: &Tombstone, until: Instant) -> Resu
 }
 
 /// Whether the question that the attachment began with can't come to anything any more.
-fn is_settled(tombstone: &Tombstone) -> bool {
+fn is_settled(session: &Session<'_>, tombstone: &Tombstone) -> bool {
+    let Some(deadline) = tombstone.entry().put_deadline else { return true };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    tombstone.entry().put_deadline.is_none_or(|deadline| is_over(deadline, now))
+    is_over(deadline, now) || session.boot().is_ok_and(|boot| boot != tombstone.entry().boot_id)
 }
 
 /// No question has a deadline so far ahead: then the clock was put back since. Should its lease still come to be, reconciliation

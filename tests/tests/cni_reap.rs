@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use knap_tests::{Action, Behaviour, Call, Host, Sandbox, Script, Wire, eventually, thin_config};
 use rstest::rstest;
@@ -180,6 +181,26 @@ fn a_release_that_is_refused_holds_up_nothing_else() {
         2,
         "the one without an entry is given back too: {answer:?}"
     );
+}
+
+#[rstest]
+#[case::was_set_back(365 * 86_400, false)]
+#[case::is_of_another_boot(30, true)]
+fn a_tombstone_waits_for_no_deadline_of_a_clock_that(#[case] ahead: u64, #[case] rebooted: bool) {
+    let (host, pod, config) = attached();
+    host.resolver.stop();
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    let file = host.ledger.folder().join("releasing").join(&host.ledger.tombstones()[0]);
+    let mut tombstone: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    tombstone["putDeadline"] = json!(now + ahead);
+    fs::write(&file, tombstone.to_string()).unwrap();
+    if rebooted {
+        host.reboot(2);
+    }
+    host.resolver.start();
+    reap(&host);
+    host.assert_nothing_left("shop/blue");
 }
 
 #[test]
