@@ -297,6 +297,23 @@ fn a_lease_that_the_ledger_does_not_know_is_given_back() {
 }
 
 #[test]
+fn a_second_lease_of_a_running_attempt_is_given_back_and_no_other() {
+    let (host, _pod, _) = attached();
+    let attempt = host.ledger.entry("c1", "net1").unwrap()["attempt"].clone();
+    let wire = Wire::tap(&host);
+    // Made by a replica that did not yet know of the first.
+    let surplus =
+        json!({ "containerID": "c1", "ifname": "net1", "attempt": attempt, "lease": "shop.blue-250" });
+    let reply = json!({ "suspects": [surplus] }).to_string();
+    wire.on("POST", Behaviour::Answer(200, "application/json", reply));
+    reap(&host);
+    assert!(wire.the("DELETE").path.ends_with("&lease=shop.blue-250"), "{:?}", wire.exchanges());
+    assert_eq!(host.resolver.leases("shop/blue").len(), 1);
+    wire.on("POST", Behaviour::Forward);
+    assert_left_alone(&host);
+}
+
+#[test]
 fn a_lease_that_the_resolver_has_lost_is_asserted_again() {
     let host = Host::recorded();
     let pod = host.pod("web-0");

@@ -27,8 +27,9 @@ const SOON: Duration = Duration::from_millis(250);
 impl<S: Store> Attacher<S> {
     /// Frees the leases of an attempt; done already is done. Durable when it returns.
     ///
-    /// Where the caller knows its leases they are named, and nothing is searched for. An attempt that never got its
-    /// answer does not: then the view must be current, or all leases of the holder are listed.
+    /// Where the caller knows its leases they are named: these alone are freed, for it may run with others of the same attempt,
+    /// and nothing is searched for. An attempt that never got its answer does not: then the view must be current, or all
+    /// leases of the holder are listed.
     pub async fn release(
         &self,
         id: &DecisionId,
@@ -70,6 +71,9 @@ impl<S: Store> Attacher<S> {
         }
         for known in self.view.leases.of_holder(asker.hash(), attempt.as_str()) {
             let name = known.name();
+            if !leases.is_empty() && !names.contains(&name) {
+                continue;
+            }
             match self.free_known(asker, attempt, &known).await {
                 Ok(true) => {
                     names.remove(&name);

@@ -66,14 +66,17 @@ fn whole_ledger(session: &Session<'_>) -> Result<Vec<LedgerEntry>, Failure> {
     Ok(entries)
 }
 
-/// Gives back a lease that no entry holds. One whose entry could not be read may well be held.
+/// Gives back a lease that no entry holds: none of its attempt, or one that was answered other leases, after a replica made
+/// this one that did not yet know of those. One whose entry could not be read may well be held.
 fn release_suspect(
     session: &Session<'_>,
     suspect: &Suspect,
     summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(()) };
-    let held = locked.read()?.is_some_and(|entry| entry.attempt == suspect.attempt);
+    let held = locked.read()?.is_some_and(|entry| {
+        entry.attempt == suspect.attempt && (entry.leases.is_empty() || entry.leases.contains(&suspect.lease))
+    });
     let unreadable = session.ledger.corrupt()?.iter().any(|file| {
         let remains = file.remains();
         remains.key.as_ref().is_none_or(|key| *key == suspect.key)

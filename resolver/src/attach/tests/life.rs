@@ -1,8 +1,11 @@
 //! From the first PUT to the last DELETE, with what may come in between.
 
 use knap_protocol::{LedgerEntry, LedgerState, ReconcileRequest};
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use serde_json::json;
 
+use crate::store::Store;
 use crate::testing::{World, eventually, place};
 
 fn entry(container: &str, attempt: &str, leases: &[String]) -> LedgerEntry {
@@ -52,6 +55,28 @@ async fn a_new_attempt_never_takes_what_an_old_one_holds() {
     // A late DELETE of the old attempt that names the new one's lease frees nothing.
     world.release("c1", "old", &new.leases).await;
     assert_eq!(world.leases().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_delete_that_names_leases_frees_these_alone() {
+    let world = World::new().await;
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    let reply = world.attach("c1", json!({})).await.unwrap();
+    // The same attempt, made a lease again by a replica that did not yet know of the first.
+    let mut surplus = world.leases().await.remove(0);
+    surplus.metadata = ObjectMeta {
+        name: Some("shop.blue-250".to_owned()),
+        labels: surplus.metadata.labels,
+        ..ObjectMeta::default()
+    };
+    surplus.spec.slot = 250;
+    world.store.create(&surplus).await.unwrap();
+    eventually("both are known", || world.replica.view.leases.len() == 2).await;
+    world.release("c1", "try-c1", &["shop.blue-250".to_owned()]).await;
+    let left: Vec<String> = world.leases().await.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(left, reply.leases);
+    world.release("c1", "try-c1", &[]).await;
+    assert!(world.leases().await.is_empty());
 }
 
 #[tokio::test]
