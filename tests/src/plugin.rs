@@ -1,7 +1,9 @@
 //! Runs `knap` as a runtime or Multus does.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -143,6 +145,23 @@ impl Call {
         }
     }
 
+    /// The same with a standard error that nobody reads any more.
+    pub fn run_unheard(&self, host: &Host) -> Answer {
+        let mut command = host.plugin_command(&binaries::knap());
+        let (heard, unheard) = std::io::pipe().expect("a pipe");
+        drop(heard);
+        command.envs(&self.env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(unheard);
+        let mut child = command.spawn().expect("knap starts");
+        // It may have died before it read all; its status will tell.
+        let _ = child.stdin.take().expect("its standard input").write_all(&self.stdin);
+        let output = child.wait_with_output().expect("knap ends");
+        Answer {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::new(),
+        }
+    }
+
     /// The command on a host, its input included, not yet run.
     pub fn command(&self, host: &Host) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::from_std(host.plugin_command(&binaries::knap()));
@@ -152,11 +171,10 @@ impl Call {
 
     /// Starts it on a host and goes on. Its standard error is dropped, its output piped.
     pub fn spawn(&self, host: &Host) -> std::process::Child {
-        use std::io::Write;
         let mut command = host.plugin_command(&binaries::knap());
         command.envs(&self.env);
-        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("knap starts");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().expect("knap starts");
         // It may have died before it read all; its status will tell.
         let _ = child.stdin.take().expect("its standard input").write_all(&self.stdin);
         child

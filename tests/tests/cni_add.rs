@@ -306,3 +306,14 @@ fn a_proxy_in_the_environment_is_not_used() {
     }
     call.run(&host).result();
 }
+
+#[test]
+fn a_log_that_nobody_reads_any_more_fails_nothing() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    Call::add("c1", &pod, &config).run_unheard(&host).result();
+    Call::del("c1", &pod, &config).run_unheard(&host).quiet();
+    Call::new("ADD", "c1", &config).netns(&host.folder().join("gone")).run_unheard(&host).fails(8, &[]);
+    host.assert_nothing_left("shop/blue");
+}
