@@ -37,14 +37,15 @@ pub(super) fn choose(
     let present = standing.granted.class.as_deref().filter(|_| standing.provisioned);
     if let Some(class) = present.and_then(|name| class_by_name(name, fetched)) {
         match decide(intent, [&as_default(class)], standing.namespace_labels) {
-            Ok(decision) => {
+            // With this class alone in question, a built-in one may be found for another provider.
+            Ok(decision) if Some(&*decision.class.name) == present => {
                 let decision = into_owned(decision);
                 check_wire(&decision.class, fetched)?;
                 check_same(&decision.class, intent, fetched, standing)?;
                 return Ok(decision);
             }
             // The Network, or its class's access, has changed: perhaps another class serves it.
-            Err(DecideError::Selection(_)) => {}
+            Ok(_) | Err(DecideError::Selection(_)) => {}
             Err(other) => return Err(other.into()),
         }
     }

@@ -1,5 +1,6 @@
 //! The controller over the embedded store.
 
+mod change;
 mod crowd;
 mod instant;
 
