@@ -9,7 +9,7 @@ use crate::AddressRange;
 pub struct SubnetClaim {
     /// The Reservation's name.
     pub name: String,
-    /// The Network that owns it, for messages: `shop/blue`.
+    /// The UID of the Network that owns it. What a Network has does not keep it from having something larger or smaller.
     pub owner: String,
     /// The subnet.
     pub cidr: IpNetwork,
@@ -27,7 +27,7 @@ impl SubnetClaim {
     /// Whether one of the two has to go.
     fn conflicts_with(&self, other: &Self) -> bool {
         let meet = self.scope == other.scope || (self.routed && other.routed);
-        meet && AddressRange::from(self.cidr).overlaps(&other.cidr.into())
+        meet && self.owner != other.owner && AddressRange::from(self.cidr).overlaps(&other.cidr.into())
     }
 
     /// Verified ones come first, then by resourceVersion; never by a timestamp, for clocks differ.
@@ -55,7 +55,7 @@ mod tests {
     fn claim(name: &str, cidr: &str, scope: &str, order: u64) -> SubnetClaim {
         SubnetClaim {
             name: name.to_owned(),
-            owner: format!("shop/{name}"),
+            owner: format!("uid-{name}"),
             cidr: cidr.parse().unwrap(),
             scope: scope.to_owned(),
             routed: false,
@@ -76,6 +76,15 @@ mod tests {
         let mut all = [claim("a", "10.0.0.0/16", "cluster", 7), claim("b", "10.0.1.0/24", "cluster", 9)];
         all[1].verified = true;
         assert_eq!(first_conflict(&all[0], &all), Some(&all[1]));
+        assert_eq!(first_conflict(&all[1], &all), None);
+    }
+
+    #[test]
+    fn a_network_is_not_in_its_own_way() {
+        let mut all = [claim("a", "10.0.0.0/24", "cluster", 7), claim("b", "10.0.0.0/23", "cluster", 9)];
+        all[0].verified = true;
+        assert_eq!(first_conflict(&all[1], &all), Some(&all[0]));
+        all[1].owner = all[0].owner.clone();
         assert_eq!(first_conflict(&all[1], &all), None);
     }
 

@@ -144,7 +144,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             class: &class,
             needs: &needs,
             granted: &granted,
-            fixed: leases > 0,
+            leases,
             used: Vec::new(),
             taken: false,
         };

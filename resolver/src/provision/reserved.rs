@@ -151,7 +151,7 @@ impl Reserved {
         near.map(|known| known.cidr).collect()
     }
 
-    /// A verified subnet of somebody else's that overlaps this one.
+    /// A verified subnet of somebody else's that overlaps this one, as far as the picture goes: what overlaps it can't be had.
     pub(super) fn overlap(
         &self,
         uid: &str,
@@ -171,10 +171,9 @@ impl Reserved {
 /// A subnet's Reservation as the overlap check sees it.
 pub(super) fn claim_of(reservation: &Reservation) -> Option<SubnetClaim> {
     let Thing::Subnet(scope, cidr) = Thing::of(reservation) else { return None };
-    let owner = &reservation.spec.network;
     Some(SubnetClaim {
         name: reservation.name_any(),
-        owner: format!("{}/{}", owner.namespace, owner.name),
+        owner: reservation.spec.network.uid.clone(),
         cidr,
         scope,
         routed: reservation.spec.routed,

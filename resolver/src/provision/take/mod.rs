@@ -30,8 +30,8 @@ pub(super) struct Taker<'a, S> {
     pub(super) needs: &'a Needs,
     /// What the status records.
     pub(super) granted: &'a Granted,
-    /// Attachments run: what they use stays exactly as it is, and only subnets are added.
-    pub(super) fixed: bool,
+    /// How many leases it has.
+    pub(super) leases: u32,
     /// Names of the Reservations that the grant is made of.
     pub(super) used: Vec<String>,
     /// Whether anything of it was not the Network's, and verified, before.
@@ -48,8 +48,12 @@ impl<S: Store> Taker<'_, S> {
     /// Takes everything, and says what that makes.
     pub(super) async fn take(&mut self) -> Result<Grant, ProvisionError> {
         let mac_code = self.mac_code().await?;
-        let (vlan, vni) =
-            if self.fixed { self.same_numbers().await? } else { (self.vlan().await?, self.vni().await?) };
+        let (vlan, vni) = if self.is_fixed() {
+            self.same_numbers().await?
+        } else {
+            (self.vlan().await?, self.vni().await?)
+        };
+        self.check_in_use()?;
         for name in self.needs.exclusive.clone() {
             if let Owned::Theirs(theirs) = self.create(&name, self.spec()).await? {
                 return Err(ProvisionError::InUse { what: name, owner: owner_of(&theirs) });
@@ -59,6 +63,21 @@ impl<S: Store> Taker<'_, S> {
         let layout = self.layout(&scope).await?;
         fault::point("provision-reserved");
         Ok(Grant { mac_code, vlan, vni, layout })
+    }
+
+    /// Whether attachments run: what they use stays exactly as it is, and only subnets are added.
+    const fn is_fixed(&self) -> bool {
+        self.leases > 0
+    }
+
+    /// What would have to be otherwise, and can't while attachments run.
+    fn fixed(
+        &self,
+        what: &'static str,
+        was: impl Into<String>,
+        becomes: impl Into<String>,
+    ) -> ProvisionError {
+        ProvisionError::Fixed { what, was: was.into(), becomes: becomes.into(), leases: self.leases }
     }
 
     /// This very thing, which attachments use already.

@@ -16,7 +16,7 @@ impl<S: Store> Taker<'_, S> {
             Thing::MacCode(code) => Some(*code),
             _ => None,
         });
-        if let Some(code) = self.granted.mac_code.filter(|code| self.fixed || held.contains(code)) {
+        if let Some(code) = self.granted.mac_code.filter(|code| self.is_fixed() || held.contains(code)) {
             let name = reservation::mac_name(code);
             self.exactly(&name, self.spec(), &format!("MAC code {code}")).await?;
             return Ok(code);

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use knap_api::{Reservation, ReservationSpec};
-use knap_core::{Layout, Pool, Subnet, SubnetNeed, carve, reservation};
+use knap_core::{AddressRange, Layout, LayoutError, Pool, Subnet, SubnetNeed, carve, reservation};
 
 use super::{Owned, Taker, owner_of};
 use crate::fault;
@@ -14,16 +14,17 @@ use crate::store::Store;
 impl<S: Store> Taker<'_, S> {
     /// Subnets: those that the status records first, at their slots; the others after them.
     pub(super) async fn layout(&mut self, scope: &str) -> Result<Layout, ProvisionError> {
-        let mut subnets = Vec::new();
-        if self.fixed {
-            for subnet in self.granted.subnets.clone() {
-                let held = self.held(|thing| match thing {
-                    Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
-                    _ => None,
-                });
-                self.requested(subnet.cidr, held.first().map_or(scope, String::as_str), &[]).await?;
-                subnets.push(subnet);
-            }
+        let subnets = if self.is_fixed() { self.granted.subnets.clone() } else { Vec::new() };
+        // Before anything is created, so that nothing is left of what can't be.
+        let wanted = self.needs.subnets.iter().filter_map(|need| Some(subnet_of(need, need.requested?)));
+        let wanted = wanted.filter(|wanted| !subnets.iter().any(|subnet| subnet.cidr == wanted.cidr));
+        self.arranged(subnets.clone(), wanted.collect())?;
+        for subnet in &subnets {
+            let held = self.held(|thing| match thing {
+                Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
+                _ => None,
+            });
+            self.requested(subnet.cidr, held.first().map_or(scope, String::as_str), &[]).await?;
         }
         let mut added = Vec::new();
         for need in self.needs.subnets.clone() {
@@ -32,11 +33,33 @@ impl<S: Store> Taker<'_, S> {
             let subnet = match need.requested {
                 Some(cidr) if there.contains(&cidr) => continue,
                 Some(cidr) => self.asked_for(&need, cidr, scope).await?,
-                None if self.fixed => continue,
+                None if self.is_fixed() => continue,
                 None => self.carved(&need, scope, &there).await?,
             };
             added.push(subnet);
         }
+        Ok(self.arranged(subnets, added)?)
+    }
+
+    /// What attachments use keeps its size.
+    pub(super) fn check_in_use(&self) -> Result<(), ProvisionError> {
+        if !self.is_fixed() {
+            return Ok(());
+        }
+        for subnet in &self.granted.subnets {
+            let in_use = AddressRange::from(subnet.cidr);
+            let resized = self.needs.subnets.iter().filter_map(|need| need.requested).find(|requested| {
+                *requested != subnet.cidr && AddressRange::from(*requested).overlaps(&in_use)
+            });
+            if let Some(resized) = resized {
+                return Err(self.fixed("a subnet", subnet.cidr.to_string(), resized.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Subnets at the slots that they have, and others after them.
+    fn arranged(&self, mut subnets: Vec<Subnet>, added: Vec<Subnet>) -> Result<Layout, LayoutError> {
         if subnets.is_empty() && added.is_empty() {
             return Ok(Layout::without_addresses());
         }
@@ -61,9 +84,7 @@ impl<S: Store> Taker<'_, S> {
         scope: &str,
     ) -> Result<Subnet, ProvisionError> {
         self.requested(cidr, scope, &need.pools).await?;
-        let pool = need.pools.iter().find(|pool| pool.cidr().contains(cidr.network()));
-        Ok(pool
-            .map_or_else(|| Subnet::new(cidr, None, None), |pool| pool.subnet(cidr, need.gateway_by_default)))
+        Ok(subnet_of(need, cidr))
     }
 
     /// Exactly this subnet, or why not; with one of the pools that would do as well.
@@ -157,6 +178,12 @@ impl<S: Store> Taker<'_, S> {
         fault::point("provision-verified");
         Ok(verdict)
     }
+}
+
+/// What a requested subnet is by the pool that it belongs to.
+fn subnet_of(need: &SubnetNeed, cidr: IpNetwork) -> Subnet {
+    let pool = need.pools.iter().find(|pool| pool.cidr().contains(cidr.network()));
+    pool.map_or_else(|| Subnet::new(cidr, None, None), |pool| pool.subnet(cidr, need.gateway_by_default))
 }
 
 fn conflict(cidr: IpNetwork, other: &Reservation, free: Option<IpNetwork>) -> ProvisionError {
