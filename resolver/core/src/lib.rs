@@ -45,7 +45,7 @@ pub use mac::{Mac, MacCode, MacError};
 pub use needs::{Needs, NeedsError, Profile, SubnetNeed};
 pub use network::{Dns, IntentError, IpamMode, NetworkIntent, NetworkRef, Route};
 pub use numbers::{NumberError, NumberKind, NumberRanges};
-pub use overlap::{SubnetClaim, first_conflict};
+pub use overlap::{SubnetClaim, first_conflict, scopes_meet};
 pub use permission::{NotPermitted, may_attach};
 pub use plan::{Grant, MacSource, Plan, PlanError, Segment};
 pub use provider::{

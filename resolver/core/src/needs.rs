@@ -54,6 +54,9 @@ pub struct SubnetNeed {
     pub gateway_by_default: bool,
 }
 
+/// The scope of what is unique in the cluster.
+pub(crate) const CLUSTER_SCOPE: &str = "cluster";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     Cluster,
@@ -147,11 +150,11 @@ impl Needs {
         Ok(Self { vlans, vnis, subnets, routed, exclusive: profile.exclusive, scope })
     }
 
-    /// Within what the subnets must not overlap others: the `<scope>` of their Reservations' names. The numbers
-    /// are those that the Network got.
+    /// Within what the subnets must not overlap others (see [`crate::scopes_meet`]): the `<scope>` of their Reservations'
+    /// names. The numbers are those that the Network got.
     pub fn address_scope(&self, mac_code: MacCode, vlan: Option<u16>, vni: Option<u32>) -> String {
         match (&self.scope, vlan, vni) {
-            (Scope::Cluster, ..) => "cluster".to_owned(),
+            (Scope::Cluster, ..) => CLUSTER_SCOPE.to_owned(),
             (Scope::Numbered(fabric), Some(vlan), _) => format!("vlan-{fabric}-{vlan}"),
             (Scope::Numbered(_), None, Some(vni)) => format!("vni-{vni}"),
             (Scope::Numbered(fabric) | Scope::Fabric(fabric), ..) => format!("fabric-{fabric}"),

@@ -3,6 +3,13 @@
 use ipnetwork::IpNetwork;
 
 use crate::AddressRange;
+use crate::needs::CLUSTER_SCOPE;
+
+/// Whether subnets of two scopes have to stay clear of each other. What is unique in the cluster is so among every segment's
+/// too: nothing keeps them from being on one wire.
+pub fn scopes_meet(one: &str, other: &str) -> bool {
+    one == other || [one, other].contains(&CLUSTER_SCOPE)
+}
 
 /// A subnet's Reservation, as far as the decision needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub struct SubnetClaim {
 impl SubnetClaim {
     /// Whether one of the two has to go.
     fn conflicts_with(&self, other: &Self) -> bool {
-        let meet = self.scope == other.scope || (self.routed && other.routed);
+        let meet = scopes_meet(&self.scope, &other.scope) || (self.routed && other.routed);
         meet && self.owner != other.owner && AddressRange::from(self.cidr).overlaps(&other.cidr.into())
     }
 
@@ -89,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unique_in_the_cluster_is_so_on_every_segment() {
+        let all = [claim("a", "10.0.0.0/16", "cluster", 7), claim("b", "10.0.1.0/24", "fabric-x", 9)];
+        assert_eq!(first_conflict(&all[1], &all), Some(&all[0]));
+        let all = [claim("a", "10.0.0.0/16", "network-1f2e", 7), claim("b", "10.0.1.0/24", "cluster", 9)];
+        assert_eq!(first_conflict(&all[1], &all), Some(&all[0]));
+        assert!(!scopes_meet("fabric-x", "fabric-y"));
+    }
+
+    #[test]
     fn scopes_are_apart_but_the_hosts_routing_table_is_one() {
         let mut all = [claim("a", "10.0.0.0/16", "vlan-x-1", 7), claim("b", "10.0.1.0/24", "vlan-x-2", 9)];
         assert_eq!(first_conflict(&all[1], &all), None);
@@ -106,12 +122,13 @@ mod tests {
     proptest! {
         /// Whoever looks, in whatever order: no two that overlap both stay, and the earliest of all stays.
         #[test]
-        fn survivors_never_overlap(prefixes in prop::collection::vec((0u8..16, 24u8..29), 1..12)) {
+        fn survivors_never_overlap(prefixes in prop::collection::vec((0u8..16, 24u8..29, 0usize..3), 1..12)) {
             let mut all: Vec<SubnetClaim> = prefixes
                 .iter()
                 .enumerate()
-                .map(|(order, (host, length))| {
-                    claim(&order.to_string(), &format!("10.0.0.{}/{length}", host * 16), "cluster", order as u64)
+                .map(|(order, (host, length, scope))| {
+                    let scope = ["cluster", "vlan-x-1", "vlan-x-2"][*scope];
+                    claim(&order.to_string(), &format!("10.0.0.{}/{length}", host * 16), scope, order as u64)
                 })
                 .collect();
             // A claim is verified, or deletes itself, in turn: later lists show what came of the earlier ones.

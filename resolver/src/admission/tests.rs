@@ -264,3 +264,56 @@ fn older_and_stranger_shapes_are_read() {
         r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": "r"}}"#;
     assert!(Question::read(answered.as_bytes()).unwrap_err().to_string().contains("no request"));
 }
+
+#[tokio::test]
+async fn a_class_keeps_its_networks_apart() {
+    let bridges = |more: Value| {
+        let mut spec = json!({
+            "provider": "bridge", "addressScope": "Segment", "parameters": {"isGateway": false},
+            "allowRequestedSubnets": true, "subnets": [{"cidr": "10.64.0.0/23", "prefixLength": 24}]
+        });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let world = World::new().await;
+    world.class("own", bridges(json!({}))).await;
+    for name in ["shop/a", "shop/b"] {
+        world.ready_network(name, json!({"class": "own"})).await;
+    }
+    let old = class("own", &bridges(json!({})));
+    let ask =
+        async |spec: Value| review(&world, Subject::NetworkClass, "UPDATE", &class("own", &spec), &old).await;
+    let (routed, unique) =
+        (bridges(json!({"parameters": {"isGateway": true}})), bridges(json!({"addressScope": "Cluster"})));
+    // One of them would move, and there is just room enough.
+    for spec in [&routed, &unique] {
+        assert_eq!(ask(spec.clone()).await, Verdict::allowed());
+    }
+    for name in ["shop/a", "shop/b"] {
+        world.edit(name, |network| network.spec.subnets = vec!["10.64.0.0/24".to_owned()]).await;
+        world.until_ready(name).await;
+    }
+    for (spec, network) in [(&routed, "shop/b"), (&unique, "shop/a")] {
+        let verdict = ask(spec.clone()).await;
+        let why = refusal(&verdict);
+        assert!(
+            why.contains(&format!("Network {network} would not")) && why.contains("conflicts with"),
+            "{why}"
+        );
+    }
+    world.edit("shop/b", |network| network.spec.subnets = vec!["10.64.1.0/24".to_owned()]).await;
+    world.until_ready("shop/b").await;
+    world.attach("c1", json!({"network": "shop/b"})).await.unwrap();
+    crate::testing::eventually("the lease is seen", || {
+        let known = world.replica.view.network(&"shop/b".parse().unwrap());
+        known.is_some_and(|known| {
+            world.replica.view.leases.count_of_uid(known.metadata.uid.as_deref().unwrap()) == 1
+        })
+    })
+    .await;
+    for (spec, what) in [(&routed, "whether hosts route its subnets"), (&unique, "the address scope")] {
+        let verdict = ask(spec.clone()).await;
+        let why = refusal(&verdict);
+        assert!(why.contains("Network shop/b would not be served any more") && why.contains(what), "{why}");
+    }
+}

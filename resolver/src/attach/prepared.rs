@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use knap_api::{NETWORK_UID_LABEL, Network, NetworkClass, Reservation};
-use knap_core::{Class, Grant, Layout, MacCode, NetworkIntent, Plan, Provider, provider};
+use knap_core::{Class, Grant, Layout, MacCode, Needs, NetworkIntent, Plan, Provider, provider};
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -141,7 +141,9 @@ async fn prepare<S: Store>(
     };
     let grant = Grant { mac_code, vlan: granted.vlan, vni: granted.vni, layout: layout.clone() };
     let plan = provider.plan(&intent, &class, &grant).map_err(|error| not_ready(error.to_string()))?;
-    let held = held(store, view, &intent.owner.uid, &granted).await?;
+    let needs =
+        Needs::of(&intent, &class, provider.profile(&class)).map_err(|error| not_ready(error.to_string()))?;
+    let held = held(store, view, &intent.owner.uid, &granted, &Place::of(&needs, &grant)).await?;
     let watched = held
         .ok_or_else(|| not_ready("what it had reserved is gone; it is being provisioned again".to_owned()))?;
     Ok(Prepared {
@@ -158,6 +160,28 @@ async fn prepare<S: Store>(
     })
 }
 
+/// Where the class has its Networks' subnets now. After a change of the class they are elsewhere until the controller has
+/// looked at it, and not safe there.
+struct Place {
+    scope: String,
+    routed: bool,
+}
+
+impl Place {
+    fn of(needs: &Needs, grant: &Grant) -> Self {
+        let scope = needs.address_scope(grant.mac_code, grant.vlan, grant.vni);
+        Self { scope, routed: needs.routed }
+    }
+
+    /// Whether a Reservation is of use there. One that is held against more than it needs is.
+    fn takes(&self, thing: &Thing, reservation: &Reservation) -> bool {
+        match thing {
+            Thing::Subnet(scope, _) => *scope == self.scope && (reservation.spec.routed || !self.routed),
+            _ => true,
+        }
+    }
+}
+
 /// Names of the Reservations to watch, if all are there that hold what was granted; none if some are missing, even by a
 /// consistent list.
 async fn held<S: Store>(
@@ -165,22 +189,29 @@ async fn held<S: Store>(
     view: &View,
     uid: &str,
     granted: &Granted,
+    place: &Place,
 ) -> Result<Option<Arc<[String]>>, Refusal> {
     let known = view.reservations.all();
     let known = known.iter().map(|reservation| &**reservation).filter(|known| known.spec.network.uid == uid);
-    if let Some(names) = watched(known, granted) {
+    if let Some(names) = watched(known, granted, place) {
         return Ok(Some(names));
     }
     let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
     let listed = store.list::<Reservation>(&labels).await?;
-    Ok(watched(listed.iter(), granted))
+    Ok(watched(listed.iter(), granted, place))
 }
 
 /// Everything that a Network has is marked as draining before the last look at its leases, so one Reservation shows its end
 /// as well as all would. What a Network may give up while it lives is looked at by itself: subnets, a VLAN, a VNI. A MAC code
 /// stays until the end, so where there is anything else it need not be read.
-fn watched<'a>(known: impl Iterator<Item = &'a Reservation>, granted: &Granted) -> Option<Arc<[String]>> {
-    let known: Vec<(Thing, String)> = known.map(|known| (Thing::of(known), known.name_any())).collect();
+fn watched<'a>(
+    known: impl Iterator<Item = &'a Reservation>,
+    granted: &Granted,
+    place: &Place,
+) -> Option<Arc<[String]>> {
+    let known = known.map(|known| (Thing::of(known), known));
+    let known = known.filter(|(thing, known)| place.takes(thing, known));
+    let known: Vec<(Thing, String)> = known.map(|(thing, known)| (thing, known.name_any())).collect();
     let name = |wanted: &dyn Fn(&Thing) -> bool| {
         known.iter().find(|(thing, _)| wanted(thing)).map(|(_, name)| name.clone())
     };

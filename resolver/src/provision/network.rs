@@ -41,7 +41,7 @@ pub(super) struct Served {
     /// Whether it did not have all of that before.
     taken: bool,
     /// What it had and does not need any more.
-    unused: Vec<Reservation>,
+    pub(super) unused: Vec<Reservation>,
 }
 
 impl Served {
@@ -214,7 +214,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
     }
 
     /// Gives up what the Network had and does not use any more, but for leases that turn up. How many did.
-    async fn release(
+    pub(super) async fn release(
         &self,
         network: &Network,
         unused: Vec<Reservation>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use knap_api::Reservation;
-use knap_core::{AddressRange, MacCode, SubnetClaim};
+use knap_core::{AddressRange, MacCode, SubnetClaim, scopes_meet};
 use kube::ResourceExt;
 
 /// The one thing that a Reservation holds.
@@ -75,7 +75,7 @@ struct ReservedSubnet {
 impl ReservedSubnet {
     /// Whether a subnet of this scope would have to stay clear of it.
     fn concerns(&self, scope: &str, routed: bool) -> bool {
-        self.scope == scope || (routed && self.reservation.spec.routed)
+        scopes_meet(&self.scope, scope) || (routed && self.reservation.spec.routed)
     }
 }
 

@@ -53,13 +53,13 @@ impl<S: Store> Taker<'_, S> {
         } else {
             (self.vlan().await?, self.vni().await?)
         };
-        self.check_in_use()?;
+        let scope = self.needs.address_scope(mac_code, vlan, vni);
+        self.check_in_use(&scope)?;
         for name in self.needs.exclusive.clone() {
             if let Owned::Theirs(theirs) = self.create(&name, self.spec()).await? {
                 return Err(ProvisionError::InUse { what: name, owner: owner_of(&theirs) });
             }
         }
-        let scope = self.needs.address_scope(mac_code, vlan, vni);
         let layout = self.layout(&scope).await?;
         fault::point("provision-reserved");
         Ok(Grant { mac_code, vlan, vni, layout })
@@ -68,16 +68,6 @@ impl<S: Store> Taker<'_, S> {
     /// Whether attachments run: what they use stays exactly as it is, and only subnets are added.
     const fn is_fixed(&self) -> bool {
         self.leases > 0
-    }
-
-    /// What would have to be otherwise, and can't while attachments run.
-    fn fixed(
-        &self,
-        what: &'static str,
-        was: impl Into<String>,
-        becomes: impl Into<String>,
-    ) -> ProvisionError {
-        ProvisionError::Fixed { what, was: was.into(), becomes: becomes.into(), leases: self.leases }
     }
 
     /// This very thing, which attachments use already.
@@ -153,6 +143,11 @@ impl<S: Store> Taker<'_, S> {
     fn exhausted(&self, what: &str) -> ProvisionError {
         ProvisionError::Exhausted { class: self.class.name.clone(), what: what.to_owned() }
     }
+}
+
+/// What would have to be otherwise, and can't while attachments run.
+fn fixed(what: &'static str, was: &str, becomes: &str, leases: u32) -> ProvisionError {
+    ProvisionError::Fixed { what, was: was.to_owned(), becomes: becomes.to_owned(), leases }
 }
 
 fn owner_of(reservation: &Reservation) -> String {

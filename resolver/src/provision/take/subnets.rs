@@ -1,13 +1,16 @@
 //! Subnets: those that the status records at their slots, requested ones, carved ones; each verified before it counts.
 
+use std::sync::Arc;
+
 use ipnetwork::IpNetwork;
 use knap_api::{Reservation, ReservationSpec};
 use knap_core::{AddressRange, Layout, LayoutError, Pool, Subnet, SubnetNeed, carve, reservation};
 
-use super::{Owned, Taker, owner_of};
+use super::{Owned, Taker, fixed, owner_of};
 use crate::fault;
 use crate::provision::error::ProvisionError;
 use crate::provision::reserved::{Thing, is_draining, is_verified};
+use crate::provision::retire::{Retired, keep, retire};
 use crate::provision::verify::{self, Verdict};
 use crate::store::Store;
 
@@ -20,11 +23,7 @@ impl<S: Store> Taker<'_, S> {
         let wanted = wanted.filter(|wanted| !subnets.iter().any(|subnet| subnet.cidr == wanted.cidr));
         self.arranged(subnets.clone(), wanted.collect())?;
         for subnet in &subnets {
-            let held = self.held(|thing| match thing {
-                Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
-                _ => None,
-            });
-            self.requested(subnet.cidr, held.first().map_or(scope, String::as_str), &[]).await?;
+            self.requested(subnet.cidr, scope, &[]).await?;
         }
         let mut added = Vec::new();
         for need in self.needs.subnets.clone() {
@@ -41,18 +40,25 @@ impl<S: Store> Taker<'_, S> {
         Ok(self.arranged(subnets, added)?)
     }
 
-    /// What attachments use keeps its size.
-    pub(super) fn check_in_use(&self) -> Result<(), ProvisionError> {
+    /// What attachments use keeps its scope and its size.
+    pub(super) fn check_in_use(&self, scope: &str) -> Result<(), ProvisionError> {
         if !self.is_fixed() {
             return Ok(());
         }
         for subnet in &self.granted.subnets {
+            let scopes = self.held(|thing| match thing {
+                Thing::Subnet(scope, cidr) if *cidr == subnet.cidr => Some(scope.clone()),
+                _ => None,
+            });
+            if let Some(other) = scopes.first().filter(|_| !scopes.iter().any(|held| held == scope)) {
+                return Err(fixed("the address scope", other, scope, self.leases));
+            }
             let in_use = AddressRange::from(subnet.cidr);
             let resized = self.needs.subnets.iter().filter_map(|need| need.requested).find(|requested| {
                 *requested != subnet.cidr && AddressRange::from(*requested).overlaps(&in_use)
             });
             if let Some(resized) = resized {
-                return Err(self.fixed("a subnet", subnet.cidr.to_string(), resized.to_string()));
+                return Err(fixed("a subnet", &subnet.cidr.to_string(), &resized.to_string(), self.leases));
             }
         }
         Ok(())
@@ -99,9 +105,8 @@ impl<S: Store> Taker<'_, S> {
         if let Some(conflict) = self.cluster.conflict(cidr, &self.intent.reserved, free) {
             return Err(conflict.into());
         }
-        let uid = &self.intent.owner.uid;
-        if self.reserved.named(uid, &name).is_none()
-            && let Some(other) = self.reserved.overlap(uid, scope, self.needs.routed, cidr)
+        if self.reserved.named(&self.intent.owner.uid, &name).is_none()
+            && let Some(other) = self.in_the_way(cidr, scope)
         {
             return Err(conflict(cidr, other, free()));
         }
@@ -111,7 +116,12 @@ impl<S: Store> Taker<'_, S> {
         }
     }
 
-    /// What is in the way of a subnet of this Network.
+    /// What overlaps a subnet so that there is no need to try.
+    fn in_the_way(&self, cidr: IpNetwork, scope: &str) -> Option<&Arc<Reservation>> {
+        self.reserved.overlap(&self.intent.owner.uid, scope, self.needs.routed, cidr)
+    }
+
+    /// What a subnet of this Network has to stay clear of.
     fn taken(&self, scope: &str) -> Vec<IpNetwork> {
         let mut taken = self.reserved.subnets(scope, self.needs.routed);
         taken.extend(self.cluster.taken(&self.intent.reserved));
@@ -131,17 +141,20 @@ impl<S: Store> Taker<'_, S> {
         scope: &str,
         there: &[IpNetwork],
     ) -> Result<Subnet, ProvisionError> {
-        let held = self.held(|thing| match thing {
-            Thing::Subnet(of, cidr) if of == scope && !there.contains(cidr) => Some(*cidr),
+        // Where its class had another scope before, it keeps its subnet in the new one if it can.
+        let mut held = self.held(|thing| match thing {
+            Thing::Subnet(of, cidr) if !there.contains(cidr) => Some((of != scope, *cidr)),
             _ => None,
         });
+        held.retain(|(moves, cidr)| !moves || self.in_the_way(*cidr, scope).is_none());
+        held.sort_by_key(|(moves, _)| *moves);
         for pool in &need.pools {
             let is_unit = |cidr: &IpNetwork| {
                 cidr.prefix() == pool.prefix_length()
                     && pool.cidr().contains(cidr.network())
                     && self.cluster.conflict(*cidr, &self.intent.reserved, || None).is_none()
             };
-            let mut candidate = held.iter().copied().find(is_unit);
+            let mut candidate = held.iter().map(|(_, cidr)| *cidr).find(is_unit);
             let mut in_the_way = Vec::new();
             loop {
                 let taken = || [self.taken(scope).as_slice(), &in_the_way].concat();
@@ -165,7 +178,22 @@ impl<S: Store> Taker<'_, S> {
             routed: self.needs.routed,
             ..self.spec()
         };
-        let ours = match self.create(name, spec).await? {
+        let mut owned = self.create(name, spec.clone()).await?;
+        while let Owned::Ours(unrouted) = &owned
+            && self.needs.routed
+            && !unrouted.spec.routed
+        {
+            if self.is_fixed() {
+                return Err(newly_routed(self.leases));
+            }
+            if let Some(other) = self.in_the_way(cidr, scope).cloned() {
+                self.used.retain(|used| used != name);
+                return Ok(Verdict::Conflict(other));
+            }
+            self.give_up(unrouted).await?;
+            owned = self.create(name, spec.clone()).await?;
+        }
+        let ours = match owned {
             Owned::Ours(ours) if is_verified(&ours) => return Ok(Verdict::Verified),
             Owned::Ours(ours) => ours,
             Owned::Theirs(theirs) => return Ok(Verdict::Conflict(theirs)),
@@ -178,12 +206,33 @@ impl<S: Store> Taker<'_, S> {
         fault::point("provision-verified");
         Ok(verdict)
     }
+
+    /// Gives up a subnet that was verified while hosts did not route it: nobody has held it against their routing table.
+    async fn give_up(&mut self, unrouted: &Reservation) -> Result<(), ProvisionError> {
+        let given_up = vec![unrouted.clone()];
+        match retire(self.store, &self.intent.owner.uid, given_up.clone()).await? {
+            Retired::Gone => {
+                self.reserved.forget(unrouted);
+                Ok(())
+            }
+            // There are leases that the view does not know of yet.
+            Retired::Draining { leases } => {
+                keep(self.store, given_up).await?;
+                Err(newly_routed(leases))
+            }
+        }
+    }
 }
 
 /// What a requested subnet is by the pool that it belongs to.
 fn subnet_of(need: &SubnetNeed, cidr: IpNetwork) -> Subnet {
     let pool = need.pools.iter().find(|pool| pool.cidr().contains(cidr.network()));
     pool.map_or_else(|| Subnet::new(cidr, None, None), |pool| pool.subnet(cidr, need.gateway_by_default))
+}
+
+/// That hosts can't begin to route subnets which attachments use.
+fn newly_routed(leases: u32) -> ProvisionError {
+    fixed("whether hosts route its subnets", "no", "yes", leases)
 }
 
 fn conflict(cidr: IpNetwork, other: &Reservation, free: Option<IpNetwork>) -> ProvisionError {

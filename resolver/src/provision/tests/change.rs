@@ -6,7 +6,8 @@ use knap_api::Network;
 use serde_json::{Value, json};
 
 use super::{fabric, subnets};
-use crate::testing::World;
+use crate::attach::Refusal;
+use crate::testing::{World, controller, eventually};
 
 /// A class of bridges that each Network has for itself, and that reach nothing else.
 fn bridges(more: &Value) -> Value {
@@ -46,6 +47,92 @@ async fn until_reserved(world: &World, names: &[&str]) {
 }
 
 #[tokio::test]
+async fn what_is_unique_in_the_cluster_is_on_no_segment_too() {
+    let world = World::new().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.class("wire", fabric(&json!({"addressScope": "Segment"}))).await;
+    let blue = world.ready_network("shop/blue", json!({"class": "fab"})).await;
+    let red = world.ready_network("bank/red", json!({"class": "wire"})).await;
+    assert_eq!((first(&blue).as_str(), first(&red).as_str()), ("10.64.0.0/24", "10.64.1.0/24"));
+    for (name, class, cidr, owner) in [
+        ("shop/green", "fab", "10.64.1.128/25", "bank/red"),
+        ("shop/pink", "wire", "10.64.0.0/25", "shop/blue"),
+    ] {
+        world.network(name, json!({"class": class, "subnets": [cidr]})).await;
+        let message = world.refusal(name, "Conflict").await;
+        assert!(message.contains(owner), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_scope_stays_under_running_attachments() {
+    let world = World::new().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.ready_network("shop/blue", json!({"class": "fab"})).await;
+    let reply = world.attach("c1", json!({})).await.unwrap();
+    world.edit_class("fab", fabric(&json!({"addressScope": "Segment"}))).await;
+    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
+    assert!(message.contains("the address scope") && message.contains("fabric-dc-a"), "{message}");
+    let red = world.ready_network("shop/red", json!({"class": "fab"})).await;
+    assert_eq!(first(&red), "10.64.1.0/24");
+
+    // Where nobody uses it, it stays the same subnet.
+    world.release("c1", "try-c1", &reply.leases).await;
+    assert_eq!(first(&world.until_ready("shop/blue").await), "10.64.0.0/24");
+    until_reserved(&world, &["subnet-fabric-dc-a-0a400000-24", "subnet-fabric-dc-a-0a400100-24"]).await;
+    world.attach("c2", json!({})).await.unwrap();
+    world.edit_class("fab", fabric(&json!({"addressScope": "Segment", "fabric": "dc-b"}))).await;
+    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
+    assert!(message.contains("it was fabric-dc-a, and would be fabric-dc-b"), "{message}");
+}
+
+/// Its class has changed, and the Network itself looks the same before and after the controller has seen to it.
+#[tokio::test]
+async fn a_network_is_served_from_where_its_class_has_its_subnets_now() {
+    let mut world = World::new().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.ready_network("shop/blue", json!({"class": "fab", "subnets": ["10.64.7.0/24"]})).await;
+    let reply = world.attach("c1", json!({})).await.unwrap();
+    world.release("c1", "try-c1", &reply.leases).await;
+    world.stop_controller().await;
+    world.edit_class("fab", fabric(&json!({"addressScope": "Segment"}))).await;
+    eventually("the class is seen", || {
+        let classes = world.replica.view.classes.all();
+        classes.iter().all(|class| class.spec.address_scope == knap_api::AddressScope::Segment)
+    })
+    .await;
+    let refusal = world.attach("c2", json!({})).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NotReady { .. }), "{refusal:?}");
+    let _controller = controller(&world.store);
+    until_reserved(&world, &["subnet-fabric-dc-a-0a400700-24"]).await;
+    let mut answer = world.attach("c2", json!({})).await;
+    for _ in 0..200 {
+        if answer.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        answer = world.attach("c2", json!({})).await;
+    }
+    panic!("{answer:?}");
+}
+
+#[tokio::test]
+async fn of_networks_with_the_same_addresses_one_moves_when_they_have_to_be_unique() {
+    let world = World::new().await;
+    let small = json!({"subnets": [{"cidr": "10.64.0.0/23", "prefixLength": 24}]});
+    world.class("own", bridges(&small)).await;
+    for name in ["shop/a", "shop/b"] {
+        assert_eq!(first(&world.ready_network(name, json!({"class": "own"})).await), "10.64.0.0/24");
+    }
+    let mut cluster = bridges(&small);
+    cluster["addressScope"] = json!("Cluster");
+    world.edit_class("own", cluster).await;
+    until_reserved(&world, &["subnet-cluster-0a400000-24", "subnet-cluster-0a400100-24"]).await;
+    let (a, b) = (world.until_ready("shop/a").await, world.until_ready("shop/b").await);
+    assert_ne!(first(&a), first(&b));
+}
+
+#[tokio::test]
 async fn another_provider_is_looked_for_among_all_classes() {
     let world = World::new().await;
     world.class("fab", fabric(&json!({}))).await;
@@ -81,4 +168,43 @@ async fn a_subnet_can_grow_and_shrink_while_nobody_uses_it() {
     assert!(message.contains("it was 10.64.0.0/25, and would be 10.64.0.0/23"), "{message}");
     // Nothing of it is in anybody's way.
     until_reserved(&world, &["subnet-cluster-0a400000-25"]).await;
+}
+
+#[tokio::test]
+async fn hosts_are_the_gateway_of_one_subnet_once() {
+    let world = World::new().await;
+    world.class("own", bridges(&json!({}))).await;
+    for name in ["shop/a", "shop/b"] {
+        assert_eq!(first(&world.ready_network(name, json!({"class": "own"})).await), "10.64.0.0/24");
+    }
+    world.edit_class("own", bridges(&json!({"parameters": {"isGateway": true}}))).await;
+    let gateway = |network: &Network| {
+        network.status.as_ref().and_then(|status| status.subnets.first()?.gateway.clone()).is_some()
+    };
+    let a = world.until("shop/a", "gateway", gateway).await;
+    let b = world.until("shop/b", "gateway", gateway).await;
+    assert_eq!((first(&a).as_str(), first(&b).as_str()), ("10.64.0.0/24", "10.64.1.0/24"));
+    world.until_reservations(4).await;
+    let mut routed = world.reservations().await;
+    routed.retain(|found| found.spec.routed && super::super::is_verified(found));
+    assert_eq!(routed.len(), 2, "{routed:?}");
+}
+
+#[tokio::test]
+async fn hosts_become_the_gateway_of_nothing_that_is_used_or_theirs() {
+    let world = World::new().await;
+    world.class("own", bridges(&json!({}))).await;
+    for name in ["shop/blue", "shop/b", "shop/c"] {
+        let cidr = if name == "shop/blue" { "10.64.7.0/24" } else { "10.64.0.0/24" };
+        world.ready_network(name, json!({"class": "own", "subnets": [cidr]})).await;
+    }
+    world.attach("c1", json!({})).await.unwrap();
+    world.edit_class("own", bridges(&json!({"parameters": {"isGateway": true}}))).await;
+    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
+    assert!(message.contains("whether hosts route its subnets"), "{message}");
+    assert!(world.refusal("shop/c", "Conflict").await.contains("shop/b"));
+    world.edit_class("own", bridges(&json!({}))).await;
+    for name in ["shop/blue", "shop/b", "shop/c"] {
+        world.until_ready(name).await;
+    }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use knap_api::{Network, NetworkClass};
 use kube::ResourceExt;
 
+use super::error::ProvisionError;
 use super::fetch::Fetched;
+use super::network::Served;
 use super::{Provisioner, Rules};
 use crate::view::View;
 use supposed::Supposed;
@@ -48,19 +50,25 @@ impl Trial {
         Self { provisioner: Provisioner::on_trial(store, Arc::clone(view), rules), fetched }
     }
 
-    /// Which class would serve a Network. What it would get is taken in the eyes of those that are tried after it.
+    /// Which class would serve a Network. In the eyes of those that are tried after it, what it would get is taken, and what it
+    /// would give up is free.
     pub(crate) async fn network(&mut self, network: &Network) -> Result<String, Unserved> {
         let mut network = network.clone();
         // Before it is created, nobody has given it one; and the empty one is nobody's.
         network.metadata.uid.get_or_insert_default();
-        match self.provisioner.provision(&network, &mut self.fetched).await {
-            Ok(served) => Ok(served.plan.class),
-            Err(error) => Err(Unserved {
-                reason: error.reason(),
-                message: error.to_string(),
-                may_pass: error.may_pass(),
-            }),
+        self.try_out(&network).await.map_err(|error| Unserved {
+            reason: error.reason(),
+            message: error.to_string(),
+            may_pass: error.may_pass(),
+        })
+    }
+
+    async fn try_out(&mut self, network: &Network) -> Result<String, ProvisionError> {
+        let Served { plan, unused, .. } = self.provisioner.provision(network, &mut self.fetched).await?;
+        if !unused.is_empty() {
+            self.provisioner.release(network, unused, &mut self.fetched).await?;
         }
+        Ok(plan.class)
     }
 
     /// Why no Network of a class would be served, where an earlier class has given its wire another name.
