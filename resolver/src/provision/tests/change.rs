@@ -1,5 +1,7 @@
 //! Networks and classes that change while Networks are served.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knap_api::Network;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{fabric, subnets};
 use crate::attach::Refusal;
-use crate::testing::{World, controller, eventually};
+use crate::testing::{Fate, Replica, Troubled, World, attach, controller, eventually};
 
 /// A class of bridges that each Network has for itself, and that reach nothing else.
 fn bridges(more: &Value) -> Value {
@@ -66,24 +68,36 @@ async fn what_is_unique_in_the_cluster_is_on_no_segment_too() {
 
 #[tokio::test]
 async fn the_address_scope_stays_under_running_attachments() {
-    let world = World::new().await;
-    world.class("fab", fabric(&json!({}))).await;
-    world.ready_network("shop/blue", json!({"class": "fab"})).await;
-    let reply = world.attach("c1", json!({})).await.unwrap();
-    world.edit_class("fab", fabric(&json!({"addressScope": "Segment"}))).await;
-    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
-    assert!(message.contains("the address scope") && message.contains("fabric-dc-a"), "{message}");
-    let red = world.ready_network("shop/red", json!({"class": "fab"})).await;
-    assert_eq!(first(&red), "10.64.1.0/24");
-
-    // Where nobody uses it, it stays the same subnet.
-    world.release("c1", "try-c1", &reply.leases).await;
-    assert_eq!(first(&world.until_ready("shop/blue").await), "10.64.0.0/24");
-    until_reserved(&world, &["subnet-fabric-dc-a-0a400000-24", "subnet-fabric-dc-a-0a400100-24"]).await;
-    world.attach("c2", json!({})).await.unwrap();
-    world.edit_class("fab", fabric(&json!({"addressScope": "Segment", "fabric": "dc-b"}))).await;
-    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
-    assert!(message.contains("it was fabric-dc-a, and would be fabric-dc-b"), "{message}");
+    let wire = |name| fabric(&json!({"addressScope": "Segment", "fabric": name}));
+    for (before, after, why, name) in [
+        (
+            fabric(&json!({})),
+            wire("dc-a"),
+            "it was cluster, and would be fabric-dc-a",
+            "subnet-fabric-dc-a-0a400000-24",
+        ),
+        (
+            wire("dc-a"),
+            wire("dc-b"),
+            "it was fabric-dc-a, and would be fabric-dc-b",
+            "subnet-fabric-dc-b-0a400000-24",
+        ),
+    ] {
+        let mut world = World::new().await;
+        world.class("fab", before).await;
+        world.ready_network("shop/blue", json!({"class": "fab"})).await;
+        let reply = world.attach("c1", json!({})).await.unwrap();
+        world.stop_controller().await;
+        world.edit_class("fab", after).await;
+        // One that knows of the attachment.
+        let _controller = controller(&world.store);
+        let message = world.refusal("shop/blue", "FixedWhileAttached").await;
+        assert!(message.contains(why), "{message}");
+        // Where nobody uses it, it stays the same subnet.
+        world.release("c1", "try-c1", &reply.leases).await;
+        assert_eq!(first(&world.until_ready("shop/blue").await), "10.64.0.0/24");
+        until_reserved(&world, &[name]).await;
+    }
 }
 
 /// Its class has changed, and the Network itself looks the same before and after the controller has seen to it.
@@ -207,4 +221,32 @@ async fn hosts_become_the_gateway_of_nothing_that_is_used_or_theirs() {
     for name in ["shop/blue", "shop/b", "shop/c"] {
         world.until_ready(name).await;
     }
+}
+
+#[tokio::test]
+async fn hosts_do_not_become_the_gateway_of_what_is_attached_to_meanwhile() {
+    let mut world = World::new().await;
+    world.class("own", bridges(&json!({}))).await;
+    world.ready_network("shop/blue", json!({"class": "own"})).await;
+    let behind = Replica::over(&Troubled::held_back(&world.store)).await;
+    world.stop_controller().await;
+    world.edit_class("own", bridges(&json!({"parameters": {"isGateway": true}}))).await;
+    // The controller has counted no attachment, and is about to give the subnet up.
+    let (attacher, first) = (Arc::clone(&behind.attacher), Arc::new(AtomicBool::new(true)));
+    let store = Troubled::new(&world.store, move |call| {
+        let (attacher, first) = (Arc::clone(&attacher), Arc::clone(&first));
+        async move {
+            let gives_up = call.verb == "update_status" && call.name.starts_with("subnet-");
+            if gives_up && first.swap(false, Ordering::Relaxed) {
+                attach(&attacher, "c1", json!({})).await.unwrap();
+            }
+            Fate::Served
+        }
+    });
+    let _controller = controller(&store);
+    let message = world.refusal("shop/blue", "FixedWhileAttached").await;
+    assert!(message.contains("can't change while 1 attachments run"), "{message}");
+    let mut kept = world.reservations().await;
+    kept.retain(|found| !found.spec.routed && super::super::is_verified(found));
+    assert!(matches!(&*kept, [kept] if !super::super::is_draining(kept)), "{kept:?}");
 }
