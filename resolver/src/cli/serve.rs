@@ -20,7 +20,7 @@ pub struct ServeArgs {
     /// Where objects live, with what that needs.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// Address to serve on, [::] for all of both families; with the embedded store, which serves without TLS, loopback only
+    /// Address to serve on, `[::]` for all of both families; with the embedded store, which serves without TLS, loopback only
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
     /// What to log: a level, or directives as for `RUST_LOG`
