@@ -1,7 +1,7 @@
 //! The end of a Network: it goes at once, whatever still runs. What running attachments need was marked as draining before,
 //! and goes with the last of them (design: deletion of a Network).
 
-use knap_api::{NETWORK_FINALIZER, NETWORK_UID_LABEL, Network, NetworkLease, Reservation};
+use knap_api::{NETWORK_FINALIZER, NETWORK_UID_LABEL, Network, Reservation};
 use kube::ResourceExt;
 
 use super::news::draining;
@@ -39,10 +39,9 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             }
             withdrawn => withdrawn?,
         }
-        if matches!(retired, Retired::Draining { .. }) {
-            let attachments = self.store.list::<NetworkLease>(&labels).await?.len();
-            tracing::info!(network = name, attachments, "deleted while attachments run");
-            self.surroundings.tell(network, draining(attachments));
+        if let Retired::Draining { leases } = retired {
+            tracing::info!(network = name, attachments = leases, "deleted while attachments run");
+            self.surroundings.tell(network, draining(leases));
         }
         let mut free = network.clone();
         free.finalizers_mut().retain(|finalizer| finalizer != NETWORK_FINALIZER);

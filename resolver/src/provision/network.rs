@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use knap_api::{NETWORK_UID_LABEL, Network, NetworkLease, Reservation};
+use knap_api::{Network, Reservation};
 use knap_core::{Class, Decision, Grant, NetworkIntent, Plan};
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
@@ -14,12 +14,12 @@ use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::granted::Granted;
 use super::news::news;
-use super::retire::{Retired, keep, retire};
+use super::retire::{Retired, count_leases, keep, retire};
 use super::status::{Provisioned, is_decided, is_provisioned, is_ready, status_of, without_counts};
 use super::surroundings::{Subject, Surroundings};
 use super::take::Taker;
 use super::work::{Care, Due};
-use crate::store::{Labels, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::translate;
 
 /// How far it came with a Network.
@@ -97,7 +97,9 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             Ok(served) if !served.unused.is_empty() => {
                 self.release(network, served.unused.clone(), fetched).await?
             }
-            Ok(served) if served.moved => self.counted(network).await?,
+            Ok(served) if served.moved => {
+                count_leases(&self.store, &network.uid().unwrap_or_default()).await?
+            }
             _ => 0,
         };
         if leases == 0 { served } else { self.serve(network, leases, fetched).await }
@@ -164,18 +166,12 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
     /// How many leases it has. Before anything is moved that attachments use they are counted in the store, since the view may
     /// not know yet of one that was made a moment ago.
     async fn attachments(&self, network: &Network) -> Result<u32, StoreError> {
-        let known = self.view.leases.count_of_uid(&network.uid().unwrap_or_default());
+        let uid = network.uid().unwrap_or_default();
+        let known = self.view.leases.count_of_uid(&uid);
         if known > 0 || !was_granted(network) || is_decided(network) {
             return Ok(known);
         }
-        self.counted(network).await
-    }
-
-    /// How many leases it has in the store.
-    async fn counted(&self, network: &Network) -> Result<u32, StoreError> {
-        let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), network.uid())]);
-        let listed = self.store.list::<NetworkLease>(&labels).await?;
-        Ok(u32::try_from(listed.len()).unwrap_or(u32::MAX))
+        count_leases(&self.store, &uid).await
     }
 
     async fn write_status(

@@ -38,7 +38,7 @@ pub(super) fn news(before: &Network, now: &Network) -> Vec<News> {
 }
 
 /// A Network is going, and attachments of it run.
-pub(super) fn draining(attachments: usize) -> News {
+pub(super) fn draining(attachments: u32) -> News {
     News {
         warning: false,
         reason: "Draining".to_owned(),

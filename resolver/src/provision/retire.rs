@@ -32,15 +32,21 @@ pub(super) async fn retire<S: Store>(
     for reservation in reservations {
         draining.extend(drain(store, reservation).await?);
     }
-    let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
-    let leases = store.list::<NetworkLease>(&labels).await?.len();
+    let leases = count_leases(store, uid).await?;
     if leases > 0 {
-        return Ok(Retired::Draining { leases: u32::try_from(leases).unwrap_or(u32::MAX) });
+        return Ok(Retired::Draining { leases });
     }
     for reservation in draining {
         delete(store, &reservation).await?;
     }
     Ok(Retired::Gone)
+}
+
+/// How many leases a Network's UID has in the store.
+pub(super) async fn count_leases<S: Store>(store: &S, uid: &str) -> Result<u32, StoreError> {
+    let labels = Labels::from([(NETWORK_UID_LABEL.to_owned(), Some(uid.to_owned()))]);
+    let listed = store.list::<NetworkLease>(&labels).await?;
+    Ok(u32::try_from(listed.len()).unwrap_or(u32::MAX))
 }
 
 /// Takes back `draining`: the Network lives on, and leases turned up.
