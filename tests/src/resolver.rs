@@ -1,6 +1,7 @@
 //! A real `knap-resolver` on a folder of its own.
 
 use std::fs;
+use std::io::{PipeReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use knap_protocol::{AttachmentView, NetworkView, StatusView};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
@@ -72,6 +74,20 @@ impl Resolver {
     /// Starts it with more environment variables (a fault point, say), and waits until it serves.
     pub fn start_with(&self, environment: &[(&str, &str)]) {
         self.spawn(environment);
+        self.wait_serving();
+    }
+
+    /// Starts it with a pipe for its log that nobody reads, and that is full. Its other end is given.
+    pub fn start_unread(&self) -> PipeReader {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let room = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("a pipe's size");
+        writer.write_all(&vec![b'.'; usize::try_from(room).expect("a size")]).expect("a pipe with room");
+        self.spawn_logging(writer.into(), &[]);
+        self.wait_serving();
+        reader
+    }
+
+    fn wait_serving(&self) {
         let status = eventually("the resolver serves", || {
             if let Some(ended) = self.process().as_mut().and_then(|child| child.try_wait().ok().flatten()) {
                 panic!("the resolver ended with {ended}: {}", self.log());
@@ -83,17 +99,20 @@ impl Resolver {
 
     /// Starts it without waiting.
     pub fn spawn(&self, environment: &[(&str, &str)]) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
+        self.spawn_logging(log.expect("a file for the resolver's log").into(), environment);
+    }
+
+    fn spawn_logging(&self, log: Stdio, environment: &[(&str, &str)]) {
         let mut process = self.process();
         assert!(process.is_none(), "the resolver runs already");
-        let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
-        let log = log.expect("a file for the resolver's log");
         let mut command = self.machine.command(binaries::knap_resolver());
         command.args(["serve", "--store", "embedded", "--listen", &format!("127.0.0.1:{PORT}")]);
         command.arg("--manifests").arg(self.manifests());
         command.arg("--state").arg(self.folder.join("state.redb"));
         command.arg("--token-file").arg(self.token_file());
         command.envs(environment.iter().copied()).env_remove("KUBECONFIG");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         *process = Some(command.spawn().expect("the resolver starts"));
     }
 

@@ -55,8 +55,8 @@ async fn networks_are_served_from_the_api() {
     let objects = api.objects().await;
     objects.namespace("shop", &[]).await;
     objects.network("shop/blue", json!({"provider": "bridge"})).await;
-    objects.network("shop/red", json!({"provider": "bridge"})).await;
     let blue = objects.ready("shop/blue").await.status.unwrap();
+    objects.network("shop/red", json!({"provider": "bridge"})).await;
     objects.ready("shop/red").await;
     assert_eq!(blue.class.as_deref(), Some("built-in-bridge"));
     assert_eq!((blue.subnets[0].cidr.as_str(), blue.subnets[0].capacity), ("100.96.0.0/24", 253));

@@ -252,6 +252,19 @@ fn a_host_link_that_this_version_can_not_make_is_refused(
 }
 
 #[test]
+fn one_whose_log_nobody_reads_answers_all_the_same() {
+    let host = Host::recorded();
+    let pod = host.pod("web-0");
+    let config = thin_config("shop/blue", "1.0.0");
+    host.resolver.stop();
+    let _unread = host.resolver.start_unread();
+    Call::add("c1", &pod, &config).run(&host).result();
+    Call::del("c1", &pod, &config).run(&host).quiet();
+    host.assert_nothing_left("shop/blue");
+    host.resolver.stop();
+}
+
+#[test]
 fn the_next_endpoint_is_tried() {
     let host = Host::recorded();
     let pod = host.pod("web-0");

@@ -26,6 +26,13 @@ pub struct ResolverError {
     pub outcome: Outcome,
 }
 
+impl ResolverError {
+    /// Whether no endpoint was so much as reached.
+    pub(crate) fn never_connected(&self) -> bool {
+        self.outcome == Outcome::Nothing && matches!(self.cause, Cause::Unreachable { .. })
+    }
+}
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {

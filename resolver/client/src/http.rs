@@ -235,6 +235,7 @@ fn no_answer(endpoint: &Endpoint, error: &ureq::Error) -> Cause {
 
 fn plain(error: &ureq::Error) -> String {
     match error {
+        ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection came about in time".to_owned(),
         ureq::Error::Timeout(_) => "the time for it is over".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),

@@ -26,7 +26,8 @@ impl Resolver {
         Self { node: node.clone(), access: access.clone(), endpoints }
     }
 
-    /// Asks for an attachment. The request's deadline is set to what each endpoint may take.
+    /// Asks for an attachment. The request's deadline is set to what each endpoint may take. Where no connection comes about, the
+    /// next one may be sent to another replica, or find this one restarted: a few are tried, since a sandbox costs more.
     pub fn attach(
         &self,
         key: &AttachmentKey,
@@ -39,7 +40,18 @@ impl Resolver {
             let seconds = u32::try_from(share.as_secs()).unwrap_or(u32::MAX).max(1);
             json(&AttachRequest { deadline_seconds: seconds, ..request.clone() })
         };
-        read(&self.call(Method::Put, &path, until, &body)?)
+        let mut pauses = PAUSES.iter();
+        loop {
+            match self.call(Method::Put, &path, until, &body) {
+                Ok(answer) => return read(&answer),
+                Err(error) => match pauses.next() {
+                    Some(&pause) if error.never_connected() && Instant::now() + pause < until => {
+                        std::thread::sleep(pause);
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
     }
 
     /// Tells that an attachment is no more. Repeatable.
@@ -124,6 +136,11 @@ impl Resolver {
         Err(ResolverError { cause: failed.unwrap_or_else(no_endpoint), outcome })
     }
 }
+
+/// Between the tries of a connection. Short, since all that it helps against is: a replica that died and is still among those
+/// whom a Service calls, or a packet or two that were lost.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 
 /// Less than this is not worth a connection; and a call whose time is over gets this much, to say so properly.
 const SHORTEST_SHARE: Duration = Duration::from_millis(50);

@@ -24,7 +24,11 @@ enum Manner {
 fn server(manner: Manner) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let thread = thread::spawn(move || {
+    (address, serve(listener, manner))
+}
+
+fn serve(listener: TcpListener, manner: Manner) -> JoinHandle<String> {
+    thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let request = read_request(&stream);
         match manner {
@@ -39,8 +43,7 @@ fn server(manner: Manner) -> (String, JoinHandle<String>) {
             }
         }
         request
-    });
-    (address, thread)
+    })
 }
 
 fn read_request(stream: &TcpStream) -> String {
@@ -170,6 +173,24 @@ fn a_refused_connection_has_done_nothing() {
     let error = client(&[&nobody()]).attach(LONG).unwrap_err();
     assert_eq!(error.outcome, Outcome::Nothing);
     assert_eq!(error.cause.code(), CniCode::TRY_AGAIN);
+}
+
+#[test]
+fn an_attachment_is_asked_for_again_where_no_connection_came_about() {
+    let address = nobody();
+    let place = address.trim_start_matches("http://").to_owned();
+    let restarted = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(150));
+        let answer = r#"{"id": "d1", "leases": [], "plugins": []}"#;
+        serve(TcpListener::bind(place).unwrap(), Manner::Answer(200, answer.to_owned())).join().unwrap()
+    });
+    assert_eq!(client(&[&address]).attach(LONG).unwrap().id.as_str(), "d1");
+    restarted.join().unwrap();
+
+    // Not beyond its time, and no release: that is told later.
+    let begun = Instant::now();
+    client(&[&nobody()]).attach(Duration::from_millis(50)).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
 }
 
 #[test]

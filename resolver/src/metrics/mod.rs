@@ -1,5 +1,6 @@
 //! Metrics in the OpenMetrics text format: what Prometheus reads from `/metrics`, and what docs/metrics.md lists.
 
+mod log;
 mod networks;
 mod nodes;
 mod requests;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tracing_appender::non_blocking::ErrorCounter;
 
 pub use requests::{Call, Requests};
 pub use reviews::{Reviewed, Reviews};
@@ -74,6 +76,11 @@ impl Metrics {
     pub fn with_pods<S: Store>(self, pods: &Pods<S>) -> Self {
         pods.register(&mut self.registry.lock());
         self
+    }
+
+    /// With what of this process's log nobody took.
+    pub fn add_log(&self, dropped: ErrorCounter) {
+        self.registry.lock().register_collector(Box::new(log::Log(dropped)));
     }
 
     /// All of it, as of now.
@@ -148,6 +155,38 @@ mod tests {
             &out,
             r#"store_request_duration_seconds_count{verb="delete",kind="networks",outcome="not_found"} 1"#,
         );
+    }
+
+    /// Writes nothing until the other end of its channel is gone.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl std::io::Write for Stuck {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_counted() {
+        let (unstuck, stuck) = std::sync::mpsc::channel();
+        let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
+        let (mut lines, _writer) = builder.lossy(true).buffered_lines_limit(2).finish(Stuck(stuck));
+        for _ in 0..9 {
+            std::io::Write::write_all(&mut lines, b"a line").unwrap();
+        }
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(log::Log(lines.error_counter())));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).unwrap();
+        // Two wait, and one may be with the writer.
+        let told = |count| out.lines().any(|line| line == format!("log_lines_dropped_total {count}"));
+        assert!(told(6) || told(7), "{out}");
+        drop(unstuck);
     }
 
     #[test]

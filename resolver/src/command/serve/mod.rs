@@ -21,6 +21,7 @@ use crate::cli::{ServeArgs, StoreArgs};
 use crate::http::{self, Service};
 use crate::store::Store;
 use listen::listen;
+use log::Log;
 use stop::Stop;
 
 /// How long requests under way have to end when no more are taken. A plugin waits for ten seconds at most, and asks again.
@@ -35,15 +36,15 @@ const TIDY: Duration = Duration::from_secs(60);
 /// # Errors
 /// What keeps it from starting, or a part that ended by itself.
 pub fn run(args: &ServeArgs) -> Result<(), ServeError> {
-    log::to_stderr(args)?;
+    let log = log::to_stderr(args)?;
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(ServeError::Threads)?;
-    let served = runtime.block_on(serve(args));
+    let served = runtime.block_on(serve(args, &log));
     // Whatever is still being read from a disk is not waited for.
     runtime.shutdown_timeout(EXIT);
     served
 }
 
-async fn serve(args: &ServeArgs) -> Result<(), ServeError> {
+async fn serve(args: &ServeArgs, log: &Log) -> Result<(), ServeError> {
     let stop = Stop::on_signals()?;
     match &args.store {
         StoreArgs::Embedded(store) => {
@@ -51,11 +52,13 @@ async fn serve(args: &ServeArgs) -> Result<(), ServeError> {
                 started = embedded::start(store) => started?,
                 () = stop.clone().wished() => return Ok(()),
             };
+            started.service.metrics.add_log(log.dropped());
             // Whoever asks is on this host, and asks again.
             started.serve(args, stop, Duration::ZERO).await
         }
         StoreArgs::Kubernetes(store) => {
             let started = kubernetes::start(args, store, &stop).await?;
+            started.service.metrics.add_log(log.dropped());
             started.serve(args, stop, store.drain).await
         }
     }
