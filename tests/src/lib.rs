@@ -4,14 +4,6 @@
 //!
 //! A fixture that can't do its work fails the test with a message that says what is missing.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a fixture fails its test by panicking, where the message is shown"
-)]
-
 mod agent;
 pub mod binaries;
 pub mod delegate;

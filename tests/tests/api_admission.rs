@@ -1,13 +1,5 @@
 //! Admission as whoever writes objects meets it: through a real API server.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 #[path = "admission/agreement.rs"]
 mod agreement;
 #[path = "admission/cases.rs"]

@@ -1,13 +1,5 @@
 //! A node's agent in a cluster: its token, its inventory, and the authorities that it follows.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;

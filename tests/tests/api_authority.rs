@@ -1,13 +1,5 @@
 //! Who may ask what: every forbidden call is answered with the reason, and nothing is written.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,6 @@
 //! Three replicas, 64 nodes' worth of clients, and somebody who kills and freezes replicas and the API server at random: no
 //! address twice, nothing left, and whatever failed said why.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,13 +1,5 @@
 //! Networks that go: at once, never before what still runs is safe, and never in the way of a namespace.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
 use knap_api::NetworkAttachmentDefinition;

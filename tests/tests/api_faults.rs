@@ -1,14 +1,6 @@
 //! Attachments while the API server is slow, refuses, answers half or not at all, is killed, forgets; and while somebody deletes
 //! what is Knap's.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,13 +1,5 @@
 //! Nodes that reboot, die, are cut off, come back: what they held, on a real API server.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;

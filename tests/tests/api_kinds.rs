@@ -1,13 +1,5 @@
 //! Knap's kinds on a real API server: nonsense is refused there, and never reaches a controller.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_api::{Network, NetworkClass, NodeInventory};
 use knap_tests::{KubernetesApi, Objects};
 use kube::api::{Api, DynamicObject, PostParams};

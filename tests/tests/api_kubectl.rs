@@ -1,13 +1,5 @@
 //! Networks as a person with kubectl meets them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::KubernetesApi;
 use serde_json::json;
 

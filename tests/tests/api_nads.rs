@@ -1,14 +1,6 @@
 //! NetworkAttachmentDefinitions on a real Kubernetes API: made, healed, left alone, projected, removed; and what people are
 //! told about them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use k8s_openapi::api::events::v1::Event;
 use knap_api::{Network, NetworkAttachmentDefinition};
 use knap_tests::{KubernetesApi, Objects, Replica, condition, thin_config};

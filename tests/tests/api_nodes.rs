@@ -1,13 +1,5 @@
 //! Which nodes serve which class, as pods are scheduled by it and people see it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Node;

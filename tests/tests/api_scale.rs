@@ -1,13 +1,5 @@
 //! Many Networks and leases: a replica that starts among them changes nothing, lists nothing, and serves one more.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeSet;
 
 use knap_tests::{Finished, KubernetesApi};

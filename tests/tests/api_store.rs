@@ -1,13 +1,5 @@
 //! The store on a real Kubernetes API: the suite that every store must pass, and what only this one has to show.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::sync::Arc;
 
 use futures::StreamExt;

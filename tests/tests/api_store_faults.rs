@@ -1,14 +1,6 @@
 //! The store while its API server or etcd is killed, hangs, forgets, or does not know Knap's kinds yet. Each test has an
 //! API of its own.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,5 @@
 //! What nodes know a resolver by: an authority in a ConfigMap, a certificate that is renewed while they call.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::net::TcpStream;

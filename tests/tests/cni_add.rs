@@ -1,13 +1,5 @@
 //! ADD where all goes well: what delegates are given, what the caller gets, what is kept.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{
     Action, Call, Host, Script, Wire, eventually, network, recorded_class, recorded_class_on, thin_config,
 };

@@ -1,13 +1,5 @@
 //! ADD over what is there already, and beside other calls for the same attachment.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Call, Host, Script, eventually, network, recorded_class, thin_config};
 use rstest::rstest;
 use serde_json::json;

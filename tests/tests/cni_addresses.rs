@@ -1,13 +1,5 @@
 //! Addresses and MACs that the caller asks for.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Call, Host, Wire, network, recorded_class, recorded_class_on, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

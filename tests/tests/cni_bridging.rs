@@ -1,13 +1,5 @@
 //! Between a caller and a delegate of different CNI versions.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Call, Host, Script, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

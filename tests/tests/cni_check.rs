@@ -1,13 +1,5 @@
 //! CHECK: delegates in order, nobody else asked.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

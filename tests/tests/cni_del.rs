@@ -1,13 +1,5 @@
 //! DEL: from the ledger alone, in reverse, repeatable, whatever is left of the world.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::fs;
 use std::time::{Duration, Instant};
 

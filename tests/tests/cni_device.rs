@@ -1,13 +1,5 @@
 //! SR-IOV: the device that the kubelet gave the pod, its VLAN and its MAC.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Call, Host, network, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -1,13 +1,5 @@
 //! Fences and restored stores, as a node meets them: `knap` and `knap reap` against a real resolver.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::fs;
 
 use knap_tests::{Action, Call, Host, Sandbox, Script, class, eventually, network, thin_config};

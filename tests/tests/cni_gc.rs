@@ -1,13 +1,5 @@
 //! GC: what is in the list stays, the rest of this network goes.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeSet;
 
 use knap_tests::{Action, Call, Host, Sandbox, Script, network, recorded_class, thin_config};

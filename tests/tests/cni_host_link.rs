@@ -1,13 +1,5 @@
 //! Links that Knap keeps on the host for as long as an attachment uses them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Call, Host, Script, bridge_class, eventually, network, thin_config};
 use rstest::rstest;
 use serde_json::json;

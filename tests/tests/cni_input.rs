@@ -1,13 +1,5 @@
 //! What a caller can get wrong: standard input, variables, namespaces, the node file.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::path::Path;
 
 use knap_tests::{Call, Host, Wire, thin_config};

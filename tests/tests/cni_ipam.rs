@@ -1,13 +1,5 @@
 //! Knap as an IPAM plugin: called by a delegate, it answers from its standard input.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Answer, Call, Host, Script, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

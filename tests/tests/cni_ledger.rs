@@ -1,13 +1,5 @@
 //! The ledger when its disk is full, its files are damaged, or its folder is none.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::fs;
 
 use knap_tests::{Action, Call, Host, Sandbox, Script, Wire, thin_config};

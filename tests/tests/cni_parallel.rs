@@ -1,13 +1,5 @@
 //! 200 parallel ADD/DEL pairs over one Network.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Mutex;

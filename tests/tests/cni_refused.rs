@@ -1,13 +1,5 @@
 //! What the resolver refuses, as the plugin's caller sees it: code, message, nothing left.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::process::Command;
 
 use knap_tests::{Answer, Call, Host, Sandbox, binaries, eventually, network, recorded_class, thin_config};

@@ -1,13 +1,5 @@
 //! A resolver that is down, slow, refuses, lies, or dies between request and answer.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::time::{Duration, Instant};
 
 use knap_tests::{Behaviour, Call, Host, Wire, eventually, thin_config};
@@ -262,6 +254,15 @@ fn one_whose_log_nobody_reads_answers_all_the_same() {
     Call::del("c1", &pod, &config).run(&host).quiet();
     host.assert_nothing_left("shop/blue");
     host.resolver.stop();
+}
+
+#[test]
+fn one_may_have_as_many_connections_as_the_machine_allows() {
+    let host = Host::recorded();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", host.resolver.pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let files: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(files[0], files[1], "soft and hard limit");
 }
 
 #[test]

@@ -1,13 +1,5 @@
 //! STATUS: whether attachments can be served.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Action, Call, Host, Script, thin_config};
 use rstest::rstest;
 

@@ -1,13 +1,5 @@
 //! VERSION, the choice of a version, and calls that are no CNI calls.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{ALL_VERSIONS, Call, Host, thin_config};
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -1,13 +1,5 @@
 //! Provider `bridge` with Debian's delegate: what the kernel has afterwards, and packets.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Host, bare, bridge_class, class, network};
 use serde_json::json;
 

@@ -1,13 +1,5 @@
 //! Processes that die and machines that reboot, with real delegates: nothing may be left (design: invariant 4).
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::time::Duration;
 
 use knap_tests::{Call, Host, Pod, Seed, bridge_class, eventually, network, thin_config};

@@ -1,13 +1,5 @@
 //! Provider `macvlan` with Debian's delegate, on a veth as uplink.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use knap_tests::{Host, Sandbox, class, network};
 use serde_json::json;
 

@@ -1,13 +1,5 @@
 //! Many attachments at once, with real delegates.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeSet;
 use std::sync::{Barrier, Mutex};
 

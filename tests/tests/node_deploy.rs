@@ -1,13 +1,5 @@
 //! What `deploy/` holds: both ways of installing are one, valid, and leave a node as it was.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::{

@@ -7,6 +7,7 @@ mod credentials;
 mod extract;
 mod inventory;
 mod measured;
+mod peers;
 mod problem;
 mod ready;
 mod serve;

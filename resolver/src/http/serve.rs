@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
+
+use super::peers::Peers;
 
 /// How long whoever has connected may take to agree on TLS, and then to ask for something.
 const HESITATION: Duration = Duration::from_secs(5);
@@ -32,8 +33,7 @@ pub async fn serve(
         .first_request_timeout(HESITATION)
         .accept_error_handler(|peer, error| tracing::debug!(?peer, %error, "a connection is not accepted"))
         .handle(handle.clone())
-        // Answers are small and waited for.
-        .acceptor(NoDelayAcceptor::new());
+        .acceptor(Peers::default());
     let ending = tokio::spawn(end(shutdown, handle.clone(), drain));
     let service = router.into_make_service();
     let served = match tls {

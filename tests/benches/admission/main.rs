@@ -3,12 +3,6 @@
 //!
 //! Needs the programs of `make dist` in `KNAP_BIN_DIR` and an API server in `KUBEBUILDER_ASSETS`; writes `KNAP_BENCH_JSON`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a measurement that can't be made ends the run, saying why"
-)]
-
 mod pods;
 mod reviews;
 

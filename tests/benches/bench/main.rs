@@ -2,12 +2,6 @@
 //!
 //! Needs root, the programs of `make dist` in `KNAP_BIN_DIR`, and Debian's CNI plugins; writes `KNAP_BENCH_JSON`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a measurement that can't be made ends the run, saying why"
-)]
-
 mod connection;
 mod leases;
 mod load;

@@ -3,13 +3,6 @@
 //!
 //! Needs `KUBEBUILDER_ASSETS` and the programs of `make dist` in `KNAP_BIN_DIR`; writes `KNAP_BENCH_API_JSON`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a measurement that can't be made ends the run, saying why"
-)]
-
 mod burst;
 mod rates;
 mod raw;

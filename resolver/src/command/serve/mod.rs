@@ -2,6 +2,7 @@
 
 mod embedded;
 mod error;
+mod files;
 mod kubernetes;
 mod listen;
 mod log;
@@ -37,6 +38,7 @@ const TIDY: Duration = Duration::from_secs(60);
 /// What keeps it from starting, or a part that ended by itself.
 pub fn run(args: &ServeArgs) -> Result<(), ServeError> {
     let log = log::to_stderr(args)?;
+    files::allow_all();
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(ServeError::Threads)?;
     let served = runtime.block_on(serve(args, &log));
     // Whatever is still being read from a disk is not waited for.
