@@ -179,6 +179,11 @@ impl Resolver {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until it has logged this: a line comes a moment after what it tells of.
+    pub fn wait_logged(&self, what: &str) {
+        eventually(&format!("a line with {what:?}"), || self.log().contains(what).then_some(()));
+    }
+
     /// All that it has logged.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.join("log")).unwrap_or_default()).into_owned()

@@ -71,7 +71,7 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_forbidden_call_is_answered_with_the_reason_and_nothing_is_written() {
-    let (api, replica, objects) = start().await;
+    let (api, mut replica, objects) = start().await;
     let own = replica.node_token("n1").await.unwrap();
     let other = replica.node_token("n2").await.unwrap();
     let agent = objects.agent("n1").await.unwrap();
@@ -203,7 +203,7 @@ async fn every_forbidden_call_is_answered_with_the_reason_and_nothing_is_written
     for (what, (token, method, path, body), status, words) in cases {
         let reply = replica.ask_as(token, method, path, body).await;
         let problem = refused(what, reply, status, words);
-        assert!(replica.log().contains(&problem.id), "{what}: the log names the decision");
+        replica.wait_logged(&problem.id).await;
         assert_eq!(problem.cni_code.0, if status == 401 { 11 } else { 7 }, "{what}");
     }
     assert_eq!(state().await, before, "nothing is written");
@@ -223,6 +223,8 @@ async fn every_forbidden_call_is_answered_with_the_reason_and_nothing_is_written
     // The same, allowed.
     let attached = replica.ask_as(some(&own), "PUT", ATTACHMENT, Some(body(&here))).await.unwrap();
     assert_eq!(attached.status, 200, "{attached:?}");
+    // What is logged is whole when it has ended.
+    replica.stop().await;
     for secret in [&own, &other, &projected, &strangers] {
         assert!(!replica.log().contains(secret.as_str()), "no log shows a token");
     }

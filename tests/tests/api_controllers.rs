@@ -120,9 +120,12 @@ async fn leader(objects: &Objects) -> Option<String> {
     lease?.spec?.holder_identity.filter(|holder| !holder.is_empty())
 }
 
-/// The replica that leads, by its log.
-fn position_of(replicas: &[Replica], leader: &str) -> Option<usize> {
-    replicas.iter().position(|replica| replica.log().contains(&format!("identity=\"{leader}\"")))
+/// Takes the replica that leads out of them, by its log.
+async fn take(replicas: &mut Vec<Replica>, objects: &Objects, leader: &str) -> Replica {
+    let says_so = |replica: &Replica| replica.log().contains(&format!("identity=\"{leader}\""));
+    let position = async || replicas.iter().position(says_so);
+    let position = objects.eventually("a replica says that it leads", position).await;
+    replicas.remove(position)
 }
 
 /// Waits until another leads than `before`, and returns who.
@@ -146,30 +149,26 @@ async fn the_controllers_move_on_when_their_replica_stops_dies_or_hangs() {
     let first = next_leader(&objects, None).await;
     serves().await;
 
-    let mut stopped = replicas.remove(position_of(&replicas, &first).unwrap());
+    let mut stopped = take(&mut replicas, &objects, &first).await;
     let begin = Instant::now();
     stopped.stop().await;
     let second = next_leader(&objects, Some(&first)).await;
     assert!(begin.elapsed() < Duration::from_secs(12), "a Lease that is given back is not waited for");
     serves().await;
 
-    let mut killed = replicas.remove(position_of(&replicas, &second).unwrap());
+    let mut killed = take(&mut replicas, &objects, &second).await;
     killed.kill().await;
     let third = next_leader(&objects, Some(&second)).await;
     serves().await;
 
     killed.start();
     killed.wait_ready().await;
-    let frozen = replicas.remove(position_of(&replicas, &third).unwrap());
+    let frozen = take(&mut replicas, &objects, &third).await;
     frozen.freeze();
     next_leader(&objects, Some(&third)).await;
     serves().await;
     frozen.thaw();
-    objects
-        .eventually("the one that hung knows", async || {
-            frozen.log().contains("no longer leading").then_some(())
-        })
-        .await;
+    frozen.wait_logged("no longer leading").await;
     serves().await;
     // Every replica serves, whoever leads.
     for (number, replica) in [&frozen, &killed].into_iter().enumerate() {

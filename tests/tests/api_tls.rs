@@ -35,7 +35,7 @@ fn asked(agent: &ureq::Agent, replica: &Replica) -> Result<u16, String> {
 #[tokio::test]
 async fn replicas_share_one_authority_and_strangers_are_not_trusted() {
     let api = start().await;
-    let replicas = api.start_replicas(2).await;
+    let mut replicas = api.start_replicas(2).await;
     let client = api.client().await;
     let trusted = published(&client).await.unwrap();
     assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 1, "{trusted}");
@@ -46,7 +46,8 @@ async fn replicas_share_one_authority_and_strangers_are_not_trusted() {
         let plain = replica.endpoint().replace("https", "http");
         ureq::get(format!("{plain}/healthz")).call().unwrap_err();
     }
-    for replica in &replicas {
+    for replica in &mut replicas {
+        replica.stop().await;
         assert!(!replica.log().contains("PRIVATE KEY"));
     }
 }

@@ -269,7 +269,7 @@ fn a_broken_manifest_is_named_and_the_rest_keeps_serving() {
         host.resolver.status().filter(|status| !status.broken_manifests.is_empty())
     });
     assert!(status.broken_manifests[0].contains("broken.yaml"), "{status:?}");
-    assert!(host.resolver.log().contains("broken.yaml"));
+    host.resolver.wait_logged("broken.yaml");
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
     Call::add("c1", &pod, &config).run(&host).result();

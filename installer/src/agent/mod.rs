@@ -77,6 +77,7 @@ fn work(node: &Arc<Node>) -> anyhow::Result<()> {
         removal::run(node, lock);
         return Ok(());
     }
+    upkeep::sweep(node);
     thread::scope(|scope| {
         scope.spawn(|| upkeep::run(node));
         scope.spawn(|| credential::run(node));

@@ -11,6 +11,14 @@ use crate::node_file;
 use crate::plugin_binary::{self, BinaryError, PluginBinary};
 use crate::replace::{self, Outcome};
 
+/// Removes what an agent that died in the middle of a file left beside it. Before any other part writes one.
+pub(super) fn sweep(node: &Node) {
+    node.paths.plugin().sweep();
+    for file in node.paths.kept_files() {
+        replace::sweep(&node.here(&file));
+    }
+}
+
 /// Looks at everything, again and again.
 pub(crate) fn run(node: &Node) {
     let mut upkeep = Upkeep::new(node);
@@ -35,14 +43,9 @@ struct Upkeep<'a> {
 
 impl<'a> Upkeep<'a> {
     fn new(node: &'a Node) -> Self {
-        let plugin = node.paths.plugin();
-        plugin.sweep();
-        for file in node.paths.kept_files() {
-            replace::sweep(&node.here(&file));
-        }
         Self {
             node,
-            plugin,
+            plugin: node.paths.plugin(),
             settled: None,
             namespaces: Namespaces::default(),
             status: StatusProbe::default(),

@@ -327,6 +327,15 @@ impl Replica {
         self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGCONT);
     }
 
+    /// Waits until it has logged this: a line comes a moment after what it tells of.
+    pub async fn wait_logged(&self, what: &str) {
+        let begin = Instant::now();
+        while !self.log().contains(what) {
+            assert!(begin.elapsed() < GENEROUS, "waited in vain for a line with {what:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// All that it has logged.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
