@@ -13,7 +13,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-pub(crate) use pod::{Read, slipped};
+pub(crate) use pod::{Read, interfaces_on, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
 pub(crate) use review::{Answer, Question, ReviewError, answer};

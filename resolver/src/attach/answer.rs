@@ -82,6 +82,8 @@ impl<S: Store> Attacher<S> {
         // What runs keeps its address, or another pod would get it too; it is told no more than that.
         if request.leases.is_empty() {
             permitted.clone()?;
+        } else {
+            self.believe(&prepared, asker, request, &permitted).await?;
         }
         let placement = placement_of(&prepared, request)?;
         self.boots.begin(&self.store, &self.view, asker.node, &request.boot_id).await?;
@@ -90,11 +92,16 @@ impl<S: Store> Attacher<S> {
         question.claimant = self.claimant(&question).await?;
         let made = self.make(&question).await?;
         fault::point("attach-created");
-        if let Err(refusal) = self.settle(&question).await {
-            return Err(self.withdraw(made, refusal).await);
+        let replied = match self.settle(&question).await {
+            Ok(()) => permitted.map_err(Refusal::from).and_then(|()| reply(id, &question, &made)),
+            // It is for the next call to look: what runs is not undone because nobody could be asked.
+            Err(refusal) if question.is_reassertion() && refusal.is_unread() => return Err(refusal),
+            Err(refusal) => return Err(self.withdraw(made, refusal).await),
+        };
+        match replied {
+            Err(refusal) if !question.is_reassertion() => Err(self.withdraw(made, refusal).await),
+            replied => replied,
         }
-        permitted?;
-        reply(id, &question, &made)
     }
 
     /// The Network: from the view, or read where the view has none. One that was made or changed a moment ago is waited
@@ -163,8 +170,13 @@ pub(super) fn pod_namespace(request: &AttachRequest) -> &str {
 
 fn placement_of(prepared: &Prepared, request: &AttachRequest) -> Result<Placement, Refusal> {
     let network = || prepared.name.clone();
-    let wishes = Wishes::of(request)
+    let mut wishes = Wishes::of(request)
         .map_err(|source| Refusal::Wish { network: network(), source: Box::new(source) })?;
+    if !request.leases.is_empty() {
+        // Told by what it was answered: its slot's own address is no wish.
+        wishes.mac =
+            wishes.mac.filter(|mac| mac.code_and_slot().is_none_or(|(code, _)| code != prepared.mac_code));
+    }
     Placement::of(&wishes, &prepared.layout, prepared.mac_code, prepared.plan.mac).map_err(
         |error| match error {
             PlacementError::Wish(source) => Refusal::Wish { network: network(), source: Box::new(source) },
@@ -177,8 +189,8 @@ fn placement_of(prepared: &Prepared, request: &AttachRequest) -> Result<Placemen
 
 /// The answer, from the leases as they are in the store: the same however often the question is asked.
 fn reply(id: &DecisionId, question: &Question<'_>, made: &Made) -> Result<AttachReply, Refusal> {
-    let unusable = |reason: String| Refusal::Answer { network: question.prepared.name.clone(), reason };
-    let facts = facts_of(made.leases()).map_err(unusable)?;
+    let unusable = |reason| question.unusable(reason);
+    let facts = question.facts(made.leases())?;
     let Attachment { plugins, host_links, mtu } = question.configs(&made.node, &facts)?;
     let host_links =
         host_links.into_iter().map(|link| host_link(link).map_err(unusable)).collect::<Result<_, _>>()?;
@@ -191,6 +203,20 @@ fn reply(id: &DecisionId, question: &Question<'_>, made: &Made) -> Result<Attach
         mac: facts.mac.map(|mac| mac.to_string()),
         mtu,
     })
+}
+
+impl Question<'_> {
+    /// What delegates are told of leases.
+    pub(super) fn facts<'a>(
+        &self,
+        leases: impl IntoIterator<Item = &'a NetworkLease>,
+    ) -> Result<LeaseFacts, Refusal> {
+        facts_of(leases.into_iter()).map_err(|reason| self.unusable(reason))
+    }
+
+    fn unusable(&self, reason: String) -> Refusal {
+        Refusal::Answer { network: self.prepared.name.clone(), reason }
+    }
 }
 
 fn facts_of<'a>(leases: impl Iterator<Item = &'a NetworkLease>) -> Result<LeaseFacts, String> {

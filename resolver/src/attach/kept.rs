@@ -42,6 +42,7 @@ impl<S: Store> Attacher<S> {
             let Some(lease) = self.lease_of(claimant).await? else {
                 return self.anywhere(question, made).await;
             };
+            question.configs(&made.node, &question.facts([&lease])?)?;
             if let Some((lease, origin)) = self.adopt(question, lease, &mut lost).await? {
                 made.add(lease, origin);
                 return Ok(());

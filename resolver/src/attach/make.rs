@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use knap_api::{NETWORK_NAMESPACE_LABEL, NetworkLease};
 use knap_core::{Attachment, LeaseFacts, Mac, MacSource, NodeFacts, Slot};
+use knap_protocol::NetworkName;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ enum Created {
 /// A slot that is kept from being proposed to others until its lease is known.
 struct Tentative<'a> {
     index: &'a LeaseIndex,
-    network: &'a knap_protocol::NetworkName,
+    network: &'a NetworkName,
     slot: Slot,
 }
 
@@ -180,6 +181,9 @@ impl<S: Store> Attacher<S> {
                 continue;
             };
             let _tentative = Tentative { index, network: &prepared.name, slot };
+            if !prepared.layout.usable_slots().contains(slot) {
+                return Err(Refusal::changed(&prepared.name));
+            }
             let place = question.placement.at(slot, &prepared.layout);
             self.check_configs(question, std::slice::from_ref(&place), &made.node)?;
             match self.create(question, &place, question.mac(slot), true).await? {
@@ -297,10 +301,17 @@ impl<S: Store> Attacher<S> {
         }
     }
 
-    /// "Full" is said only after a consistent list; who waits for one shares it.
+    /// "Full" is said only after a consistent list.
     async fn look_for_free(&self, question: &Question<'_>) -> Result<(), Refusal> {
         let name = &question.prepared.name;
         let before = self.view.leases.known_slots(name);
+        let listed = self.listed(name).await?;
+        self.view.leases.correct(name, &before, &listed);
+        Ok(())
+    }
+
+    /// All leases of a Network, by a list that begins now; who waits for one shares it.
+    pub(super) async fn listed(&self, name: &NetworkName) -> Result<Arc<[NetworkLease]>, Refusal> {
         let list = self.lists.lock().entry(name.clone()).or_default().clone();
         let (store, network) = (self.store.clone(), name.clone());
         let listed = list.read(move || async move {
@@ -310,8 +321,6 @@ impl<S: Store> Attacher<S> {
             leases.retain(|lease| lease.spec.network.name == network.name());
             Ok(leases.into())
         });
-        let listed = listed.await.map_err(Refusal::Store)?;
-        self.view.leases.correct(name, &before, &listed);
-        Ok(())
+        listed.await.map_err(Refusal::Store)
     }
 }

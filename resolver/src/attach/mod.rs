@@ -4,6 +4,7 @@
 //! Network may still be served (design: the one rule for everything scarce).
 
 mod answer;
+mod asserted;
 mod boots;
 mod claimant;
 mod coalesced;

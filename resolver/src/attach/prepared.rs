@@ -67,16 +67,20 @@ impl Preparations {
         name: &NetworkName,
     ) -> Result<Arc<Prepared>, Refusal> {
         refuse_unready(network, name)?;
-        let class_name = network.status.as_ref().and_then(|status| status.class.clone()).unwrap_or_default();
-        let class = view.classes.get(&ObjectName::cluster(class_name.as_str()));
-        let version = (network.resource_version(), class.as_ref().and_then(|class| class.resource_version()));
+        let class = class_of(view, network);
+        let version = version_of(network, class.as_deref());
         let kept = self.kept.lock().get(name).cloned();
         if let Some(kept) = kept.filter(|kept| kept.version == version) {
             return Ok(kept);
         }
         let prepared = Arc::new(prepare(store, view, network, name, class.as_deref(), version).await?);
-        view.leases.offer(name, prepared.layout.usable_slots());
-        self.kept.lock().insert(name.clone(), Arc::clone(&prepared));
+        let mut kept = self.kept.lock();
+        // Preparing may take long enough for another to prepare what has become of the Network since: that is what it offers.
+        let now = view.network(name).map(|now| version_of(&now, class_of(view, &now).as_deref()));
+        if now.is_none_or(|now| now == prepared.version) {
+            view.leases.offer(name, prepared.layout.usable_slots());
+            kept.insert(name.clone(), Arc::clone(&prepared));
+        }
         Ok(prepared)
     }
 
@@ -95,6 +99,15 @@ impl Preparations {
     pub(super) fn forget(&self, name: &NetworkName) {
         self.kept.lock().remove(name);
     }
+}
+
+fn class_of(view: &View, network: &Network) -> Option<Arc<NetworkClass>> {
+    let class = network.status.as_ref()?.class.as_deref()?;
+    view.classes.get(&ObjectName::cluster(class))
+}
+
+fn version_of(network: &Network, class: Option<&NetworkClass>) -> Version {
+    (network.resource_version(), class.and_then(ResourceExt::resource_version))
 }
 
 fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> {

@@ -215,6 +215,11 @@ impl Refusal {
 
 impl Refusal {
     /// Whether a look did not come to anything: the next may.
+    pub(super) fn changed(network: &NetworkName) -> Self {
+        let reason = "it has changed since this request was prepared; try again".to_owned();
+        Self::NotReady { network: network.clone(), reason }
+    }
+
     pub(super) fn is_unread(&self) -> bool {
         matches!(self, Self::Closed { source: Closed::Unreadable(_), .. } | Self::Store(_))
     }

@@ -3,6 +3,7 @@
 mod affinity;
 mod devices;
 mod merge;
+mod named;
 mod read;
 mod selection;
 mod slipped;
@@ -16,6 +17,7 @@ use knap_protocol::NetworkName;
 use serde_json::{Value, json};
 
 use self::merge::{Wanted, merge};
+pub(crate) use self::named::interfaces_on;
 pub(crate) use self::read::Read;
 use self::selection::{Selection, Selections};
 pub(crate) use self::slipped::slipped;

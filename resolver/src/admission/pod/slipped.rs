@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::named::leads;
 use super::selection::{Selection, Selections};
 use super::{MIRROR_ANNOTATION, MULTUS_ANNOTATION, NETWORKS_ANNOTATION};
 
@@ -19,7 +20,10 @@ pub(crate) fn slipped(annotations: &BTreeMap<String, String>, namespace: &str) -
     };
     let there = annotations.get(MULTUS_ANNOTATION).map_or("", String::as_str);
     let there = Selections::read(there).unwrap_or_default().all;
-    let missing = asked.iter().find(|asked| !there.iter().any(|there| leads(there, asked, namespace)))?;
+    let leads = |there: &Selection, asked: &Selection| {
+        leads(there, asked.namespace.as_deref().unwrap_or(namespace), &asked.name, namespace)
+    };
+    let missing = asked.iter().find(|asked| !there.iter().any(|there| leads(there, asked)))?;
     let network = format!("{}/{}", missing.namespace.as_deref().unwrap_or(namespace), missing.name);
     let what = if annotations.contains_key(MIRROR_ANNOTATION) {
         format!(
@@ -32,14 +36,6 @@ pub(crate) fn slipped(annotations: &BTreeMap<String, String>, namespace: &str) -
     Some(format!(
         "the pod asks for Network {network} by {NETWORKS_ANNOTATION}, and Multus was not told: {what}"
     ))
-}
-
-/// Whether what Multus is told is what was asked for, in its own namespace or projected into the pod's.
-fn leads(there: &Selection, asked: &Selection, pod_namespace: &str) -> bool {
-    let namespace = asked.namespace.as_deref().unwrap_or(pod_namespace);
-    let found = (there.namespace.as_deref().unwrap_or(pod_namespace), there.name.as_str());
-    found == (namespace, asked.name.as_str())
-        || (found.0 == pod_namespace && found.1 == format!("{namespace}--{}", asked.name))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Attachments over the embedded store, with one replica or several.
 
+mod asserted;
 mod boots;
 mod costs;
 mod life;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use knap_core::SlotRanges;
 use knap_protocol::{AttachReply, ProblemKind};
 use serde_json::json;
 
@@ -153,4 +154,28 @@ async fn an_address_that_was_just_freed_is_given_last_by_any_replica() {
     }
     let last = other.attach("c1", json!({"attempt": "last"})).await.unwrap();
     assert_eq!(last.addresses, freed.addresses);
+}
+
+#[tokio::test]
+async fn who_was_prepared_before_a_change_takes_nothing_of_what_it_brought() {
+    let world = World::new().await;
+    let class = json!({"provider": "bridge", "subnets": [
+        {"cidr": "10.9.0.0/24", "prefixLength": 29}, {"cidr": "fd00:9::/48", "prefixLength": 64}
+    ]});
+    world.class("dual", class).await;
+    world.ready_network("shop/blue", json!({"class": "dual"})).await;
+    let mut count = 0;
+    let refusal = loop {
+        match world.attach(&format!("c{count}"), json!({})).await {
+            Ok(reply) => assert_eq!(reply.addresses.len(), 2),
+            Err(refusal) => break refusal,
+        }
+        count += 1;
+    };
+    assert_eq!(refusal.kind(), ProblemKind::Full, "{refusal}");
+    // A later version has a second subnet, whose slots are offered already.
+    world.replica.view.leases.offer(&"shop/blue".parse().unwrap(), &SlotRanges::from(0..300));
+    let refusal = world.attach("late", json!({})).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NotReady { .. }), "{refusal}");
+    assert_eq!(world.leases().await.len(), count);
 }

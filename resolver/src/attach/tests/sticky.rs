@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Node;
 use knap_api::AddressPolicy;
 use knap_protocol::{AttachReply, ProblemKind};
 use kube::ResourceExt;
@@ -13,7 +14,7 @@ use crate::claims::Claims;
 use crate::identity::BoundPod;
 use crate::provision::Rules;
 use crate::store::{Labels, ObjectName, Preconditions, Store};
-use crate::testing::{Replica, Troubled, World};
+use crate::testing::{Replica, Troubled, World, eventually};
 
 /// A cluster with a sticky Network, and a StatefulSet `shop/web`.
 async fn world() -> World {
@@ -183,8 +184,49 @@ async fn a_lost_lease_is_asserted_again_and_kept_again() {
     let lease = ObjectName::cluster(reply.leases[0].as_str());
     world.store.delete::<knap_api::NetworkLease>(&lease, &Preconditions::default()).await.unwrap();
     let mut again = of("web-0");
+    // As the plugin does, which keeps what it was answered.
+    again["runtimeConfig"] = json!({"mac": reply.mac});
     again["leases"] = json!(reply.leases);
     assert_eq!(world.attach("c1", again).await.unwrap().leases, reply.leases);
     world.release("c1", "try-c1", &reply.leases).await;
     assert_eq!(attached(&world, "c2", "web-0").await.leases, reply.leases);
+}
+
+#[tokio::test]
+async fn a_node_that_can_not_serve_it_does_not_take_what_is_kept() {
+    let world = World::by(Rules { sticky: true }).await;
+    let class = json!({
+        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
+        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
+    });
+    world.class("racks", class).await;
+    world.ready_network("shop/blue", json!({"class": "racks", "addressPolicy": "Sticky"})).await;
+    let web = json!({"metadata": {"name": "web", "namespace": "shop"}});
+    world.store.create(&serde_json::from_value::<StatefulSet>(web).unwrap()).await.unwrap();
+    make_pod(&world, "web-0", "StatefulSet", "web").await;
+    let node = |rack: &str| -> Node {
+        serde_json::from_value(json!({"metadata": {"name": "n1", "labels": {"rack": rack}}})).unwrap()
+    };
+    let known = async |rack: &str| {
+        let knows = || {
+            world
+                .replica
+                .view
+                .node("n1")
+                .is_some_and(|node| node.labels.get("rack").is_some_and(|is| is == rack))
+        };
+        eventually("the replica knows the node", knows).await;
+    };
+    let made = world.store.create(&node("a")).await.unwrap();
+    known("a").await;
+    let first = attached(&world, "c1", "web-0").await;
+    world.release("c1", "try-c1", &first.leases).await;
+    let mut elsewhere = node("b");
+    elsewhere.metadata.resource_version = made.metadata.resource_version;
+    elsewhere.metadata.uid = made.metadata.uid;
+    world.store.update(&elsewhere).await.unwrap();
+    known("b").await;
+    let refusal = world.attach("c2", of("web-0")).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Provider { .. }), "{refusal}");
+    assert!(world.leases().await[0].spec.holders.is_empty(), "the next one finds it free");
 }
