@@ -7,7 +7,7 @@ use knap_api::{DEFAULT_CLASS_ANNOTATION, Network, NetworkClass};
 use knap_core::Class;
 use kube::ResourceExt;
 
-use super::{Question, UNREADABLE, Verdict};
+use super::{Question, Read, UNREADABLE, Verdict};
 use crate::provision::{Rules, Trial, check_class, classes_with, display_name, is_ready};
 use crate::view::View;
 
@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 /// Networks that are tried before others get a turn.
 const TURN: usize = 64;
 
-pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) -> Verdict {
+pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
     let serves_alike = question.is_about_what_goes() || question.leaves_spec_alone();
     let class: NetworkClass = match question.object() {
         Ok(class) => class,
@@ -38,7 +38,7 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
         let known = old.and_then(|old| check_class(&old).err()).is_some_and(|error| error.to_string() == why);
         return if known { Verdict::warning(why) } else { Verdict::refused(reason, why) };
     }
-    let verdict = match broken(view, rules, &class).await {
+    let verdict = match broken(view, rules, &class, read).await {
         Some(why) => Verdict::refused("NetworksAffected", why),
         None => Verdict::allowed(),
     };
@@ -89,10 +89,10 @@ fn second_default(view: &View, class: &NetworkClass) -> Option<String> {
 }
 
 /// Which Networks that are served would not be any more, and why.
-async fn broken(view: &Arc<View>, rules: Rules, class: &NetworkClass) -> Option<String> {
+async fn broken(view: &Arc<View>, rules: Rules, class: &NetworkClass, read: &Read) -> Option<String> {
     let name = class.name_any();
-    let before = Trial::new(view, rules);
-    let mut trial = Trial::with_classes(view, rules, &classes_with(view, class));
+    let before = Trial::new(view, rules, read.namespaces());
+    let mut trial = Trial::with_classes(view, rules, read.namespaces(), &classes_with(view, class));
     if let Some(conflict) = trial.fabric_conflict(&name).filter(|_| before.fabric_conflict(&name).is_none()) {
         return Some(conflict);
     }

@@ -8,14 +8,16 @@ mod class;
 mod network;
 mod pod;
 mod raw;
+mod read;
 mod review;
 mod verdict;
 
 use std::sync::Arc;
 
-pub(crate) use pod::{Read, interfaces_on, slipped};
+pub(crate) use pod::{interfaces_on, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
+pub(crate) use read::Read;
 pub(crate) use review::{Answer, Question, ReviewError, answer};
 use verdict::UNREADABLE;
 pub(crate) use verdict::Verdict;
@@ -75,7 +77,9 @@ impl Policy {
     ) -> Result<Read, StoreError> {
         match subject {
             Subject::Pod => Read::of_pod(store, view, question).await,
-            _ => Ok(Read::default()),
+            Subject::Network => Read::of_network(store, view, question).await,
+            Subject::NetworkClass => Read::of_class(store, view).await,
+            Subject::Launcher | Subject::Attachment => Ok(Read::default()),
         }
     }
 
@@ -91,8 +95,8 @@ impl Policy {
             Subject::Pod => pod::decide(view, self.rules, question, read).await,
             Subject::Launcher => pod::launcher(view, question),
             Subject::Attachment => attachment::decide(&self.raw_attachments, question),
-            Subject::Network => network::decide(view, self.rules, question).await,
-            Subject::NetworkClass => class::decide(view, self.rules, question).await,
+            Subject::Network => network::decide(view, self.rules, question, read).await,
+            Subject::NetworkClass => class::decide(view, self.rules, question, read).await,
         }
     }
 }

@@ -8,12 +8,12 @@ use knap_core::check_removal;
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
-use super::{Question, UNREADABLE, Verdict};
+use super::{Question, Read, UNREADABLE, Verdict};
 use crate::provision::{Granted, Rules, Trial};
 use crate::store::ObjectName;
 use crate::view::View;
 
-pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) -> Verdict {
+pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
     if question.is_about_what_goes() || question.leaves_spec_alone() {
         return Verdict::allowed();
     }
@@ -33,7 +33,8 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
     if let Some(why) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
         return Verdict::refused("SubnetInUse", format!("Network {}: {why}", name_of(&network)));
     }
-    let Err(unserved) = Trial::new(view, rules).network(&network).await else { return Verdict::allowed() };
+    let trial = || Trial::new(view, rules, read.namespaces());
+    let Err(unserved) = trial().network(&network).await else { return Verdict::allowed() };
     let message = format!("Network {} would not be served: {}", name_of(&network), unserved.message);
     if unserved.may_pass {
         return Verdict::warning(message);
@@ -42,7 +43,7 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question) 
     // Who changes something else of a Network that is refused already is not to blame.
     if let Some(mut old) = old {
         old.metadata.namespace.clone_from(&network.metadata.namespace);
-        if Trial::new(view, rules).network(&old).await == Err(unserved) {
+        if trial().network(&old).await == Err(unserved) {
             return Verdict::warning(message);
         }
     }

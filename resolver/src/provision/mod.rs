@@ -36,7 +36,7 @@ pub(crate) use reserved::{Thing, is_draining, is_verified};
 pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};
 pub use surroundings::{Alone, Surroundings};
 pub(crate) use surroundings::{Published, Subject, Trouble};
-pub(crate) use trial::{Trial, classes_with};
+pub(crate) use trial::{Namespaces, Trial, classes_with};
 
 use crate::store::{Store, StoreError};
 use crate::view::{Change, View};

@@ -4,7 +4,6 @@ mod affinity;
 mod devices;
 mod merge;
 mod named;
-mod read;
 mod selection;
 mod slipped;
 
@@ -18,11 +17,10 @@ use serde_json::{Value, json};
 
 use self::merge::{Wanted, merge};
 pub(crate) use self::named::interfaces_on;
-pub(crate) use self::read::Read;
 use self::selection::{Selection, Selections};
 pub(crate) use self::slipped::slipped;
 use super::verdict::Refused;
-use super::{Question, UNREADABLE, Verdict};
+use super::{Question, Read, UNREADABLE, Verdict};
 use crate::attach::Refusal;
 use crate::cluster::nad::concerned;
 use crate::provision::{READY, Rules, Trial, built_in_by_name, condition, is_decided, is_ready};
@@ -86,6 +84,14 @@ pub(super) fn launcher(view: &View, question: &Question) -> Verdict {
     }
     needs.devices.clear();
     Verdict { patch: needs.patch(pod.object), ..Verdict::default() }
+}
+
+/// The namespace of a review's pod, and the Networks that it asks Knap for.
+pub(super) fn asked_networks(question: &Question) -> (String, BTreeSet<NetworkName>) {
+    let pod = Pod::of(question);
+    let selections = pod.asked().and_then(|text| Selections::read(text).ok()).unwrap_or_default();
+    let names = selections.all.iter().filter_map(|selection| pod.network(selection)).collect();
+    (pod.namespace, names)
 }
 
 /// The pod of a review, as JSON.
@@ -154,7 +160,7 @@ impl Needs {
             let message = format!("Network {name} is being deleted: name another, or wait and make it anew");
             return Err(refused("UnknownNetwork", message));
         }
-        let class = class_of(view, rules, &network).await;
+        let class = class_of(view, rules, &network, read).await;
         permit(pod, read, &name, &network, class.as_ref()).map_err(|why| refused("NotPermitted", why))?;
         self.warnings.extend(not_ready(&name, &network));
         let class = class.ok().map(Arc::new);
@@ -204,7 +210,7 @@ fn permit(
             return Err(format!("Network {name} is not served, and so shared with nobody: {why}"));
         }
     };
-    may_attach(&intent, class, &pod.namespace, read.labels()).map_err(|error| error.to_string())
+    may_attach(&intent, class, &pod.namespace, read.labels(&pod.namespace)).map_err(|error| error.to_string())
 }
 
 /// What a person should know who makes a pod on a Network that does not serve.
@@ -214,13 +220,21 @@ fn not_ready(name: &NetworkName, network: &Network) -> Option<String> {
 }
 
 /// The class that serves a Network, or will; the error is why none does.
-async fn class_of(view: &Arc<View>, rules: Rules, network: &Network) -> Result<Class, String> {
-    let name = match network.status.as_ref().and_then(|status| status.class.clone()) {
-        Some(name) => name,
+async fn class_of(view: &Arc<View>, rules: Rules, network: &Network, read: &Read) -> Result<Class, String> {
+    let name = match class_name(network) {
+        Some(name) => name.to_owned(),
         // Made a moment ago, perhaps.
-        None => Trial::new(view, rules).network(network).await.map_err(|unserved| unserved.message)?,
+        None => {
+            let mut trial = Trial::new(view, rules, read.namespaces());
+            trial.network(network).await.map_err(|unserved| unserved.message)?
+        }
     };
     class_named(view, &name).ok_or_else(|| format!("NetworkClass {name:?} does not exist"))
+}
+
+/// The class that serves a Network.
+pub(super) fn class_name(network: &Network) -> Option<&str> {
+    network.status.as_ref()?.class.as_deref()
 }
 
 fn class_named(view: &View, name: &str) -> Option<Class> {

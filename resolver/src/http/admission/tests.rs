@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use k8s_openapi::api::core::v1::Namespace;
+use knap_api::{Network, NetworkClass};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use crate::admission::{Policy, RawAttachments};
+use crate::admission::{Policy, RawAttachments, Subject};
 use crate::attach::Attacher;
 use crate::http::{Admission, Service, TokenFile, router};
 use crate::metrics::{Metrics, StoreCalls};
@@ -69,6 +71,11 @@ fn review(object: &Value) -> String {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).to_string()
 }
 
+async fn namespace(world: &World, name: &str, labels: Value) {
+    let namespace = json!({"metadata": {"name": name, "labels": labels}});
+    world.store.create(&serde_json::from_value::<Namespace>(namespace).unwrap()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_review_is_answered_without_a_credential() {
     let world = World::new().await;
@@ -110,18 +117,110 @@ async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_pods_are_l
     let but_banks = json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["money"]}]});
     let spec = json!({"class": "shared", "sharedWith": {"namespaceSelector": but_banks}});
     world.ready_network("bank/blue", spec).await;
-    let namespace = async |name: &str, labels: Value| {
-        let namespace = json!({"metadata": {"name": name, "labels": labels}});
-        let namespace: k8s_openapi::api::core::v1::Namespace = serde_json::from_value(namespace).unwrap();
-        world.store.create(&namespace).await.unwrap();
-    };
-    namespace("bank", json!({})).await;
+    namespace(&world, "bank", json!({})).await;
     let behind = Replica::over(&Troubled::held_back(&world.store)).await;
-    namespace("shop", json!({"team": "money"})).await;
+    namespace(&world, "shop", json!({"team": "money"})).await;
     let router = service(world.store.clone(), Arc::clone(&behind.view), Some(policy()));
     let asking = json!({"metadata": {"annotations": {"knap.github.com/networks": "bank/blue"}}, "spec": {"containers": [{}]}});
     let (_, answer) = post(&router, PATHS[2], review(&asking)).await;
     assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_networks_are_refused() {
+    let world = World::new().await;
+    let spec = |more: Value| {
+        let mut spec = json!({"provider": "macvlan", "fabric": "dc-a", "uplinks": [{"interface": "up0"}],
+            "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let chosen = spec(json!({"access": {"namespaceSelector": {"matchLabels": {"team": "net"}}}}));
+    world.class("chosen", chosen.clone()).await;
+    world.class("all", spec(json!({}))).await;
+    world.ready_network("shop/red", json!({"class": "all"})).await;
+    namespace(&world, "bank", json!({})).await;
+    let behind = Replica::over(&Troubled::held_back(&world.store)).await;
+    let router = service(world.store.clone(), Arc::clone(&behind.view), Some(policy()));
+    let blue = review(&json!({"metadata": {"name": "blue"}, "spec": {"class": "chosen"}}));
+    let all = review(&json!({"metadata": {"name": "all"}, "spec": chosen}));
+    for (path, body) in [(PATHS[0], &blue), (PATHS[1], &all)] {
+        let (_, answer) = post(&router, path, body.clone()).await;
+        let why = answer["response"]["status"]["message"].as_str().unwrap();
+        assert!(why.contains("may not be used in namespace \"shop\""), "{why}");
+    }
+    namespace(&world, "shop", json!({"team": "net"})).await;
+    for (path, body) in [(PATHS[0], &blue), (PATHS[1], &all)] {
+        let (_, answer) = post(&router, path, body.clone()).await;
+        assert_eq!(answer["response"], json!({"uid": "r-1", "allowed": true}), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_of_which_nothing_is_decided_is_tried_out_with_its_namespaces_labels() {
+    // No controller decides here.
+    let store = EmbeddedStore::in_memory().unwrap();
+    let class = json!({"metadata": {"name": "chosen"}, "spec": {"provider": "macvlan", "allowSharing": true,
+        "uplinks": [{"interface": "up0"}], "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}],
+        "access": {"namespaceSelector": {"matchLabels": {"team": "net"}}}}});
+    store.create(&serde_json::from_value::<NetworkClass>(class).unwrap()).await.unwrap();
+    let namespace = async |name: &str| {
+        let namespace = json!({"metadata": {"name": name, "labels": {"team": "net"}}});
+        store.create(&serde_json::from_value::<Namespace>(namespace).unwrap()).await.unwrap();
+    };
+    namespace("shop").await;
+    let behind = Replica::over(&Troubled::held_back(&store)).await;
+    namespace("bank").await;
+    let network = json!({"metadata": {"name": "blue", "namespace": "bank"},
+        "spec": {"class": "chosen", "sharedWith": {"namespaceSelector": {}}}});
+    store.create(&serde_json::from_value::<Network>(network).unwrap()).await.unwrap();
+    let router = service(store.clone(), Arc::clone(&behind.view), Some(policy()));
+    let asking = json!({"metadata": {"annotations": {"knap.github.com/networks": "bank/blue"}}, "spec": {"containers": [{}]}});
+    let (_, answer) = post(&router, PATHS[2], review(&asking)).await;
+    assert_eq!(answer["response"]["allowed"], json!(true), "{answer}");
+}
+
+#[tokio::test]
+async fn what_takes_long_to_decide_keeps_no_others_waiting() {
+    let world = World::new().await;
+    let service = Arc::new(parts(world.store.clone(), Arc::clone(&world.replica.view), Some(policy())));
+    let router = router(Arc::clone(&service));
+    let padding = "x".repeat(200 << 10);
+    let object = |spec: Value, padding: &str| {
+        review(&json!({"metadata": {"name": "new", "annotations": {"x": padding}}, "spec": spec}))
+    };
+    let class = json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}]});
+    let bodies = [
+        (PATHS[0], json!({"provider": "bridge"})),
+        (PATHS[1], class),
+        (PATHS[2], json!({"containers": [{}]})),
+    ];
+    tokio::time::pause();
+    for (path, subject) in [(PATHS[0], Subject::Network), (PATHS[1], Subject::NetworkClass)] {
+        // One is decided for as long as this looks.
+        let turns = &service.admission.as_ref().unwrap().turns;
+        let deciding = turns.decision(subject).await.unwrap();
+        let queue = (0..200).map(|index| {
+            let (_, spec) = bodies.iter().find(|(other, _)| *other == path).unwrap();
+            let body = object(spec.clone(), if index % 2 == 0 { "" } else { &padding });
+            let router = router.clone();
+            async move { post(&router, path, body).await.0 }
+        });
+        let others = async {
+            tokio::task::yield_now().await;
+            let begin = tokio::time::Instant::now();
+            for (other, spec) in bodies.iter().filter(|(other, _)| *other != path) {
+                for padding in ["", &padding] {
+                    let (status, answer) = post(&router, other, object(spec.clone(), padding)).await;
+                    assert_eq!(status, StatusCode::OK, "{other} beside {path}: {answer}");
+                }
+            }
+            assert_eq!(begin.elapsed(), Duration::ZERO, "beside {path}");
+        };
+        let (queue, ()) = tokio::join!(futures::future::join_all(queue), others);
+        assert!(queue.iter().all(|status| *status == StatusCode::SERVICE_UNAVAILABLE), "{queue:?}");
+        drop(deciding);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Turns for what anybody may ask without a credential: so much at a time, and for so long, that nothing is taken from those who
-//! have one. A review is small and comes at once; whoever sends slowly, or much, or what takes long to decide, waits for others
-//! of that sort alone.
+//! have one. A review is small and comes at once: whoever sends much waits for others who do, and whoever sends slowly is gone
+//! soon. What takes long to decide, Networks and classes, has turns of its own for all of its way, so that pods, for which the
+//! API server waits a second, never wait for it.
 
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use crate::admission::Subject;
 
 /// Bytes of a small body. Nearly all reviews have one.
 const SMALL: u64 = 128 << 10;
-/// Small ones at a time: 8 MB of them.
-const SMALL_AT_ONCE: usize = 64;
-/// Others at a time: what is read of one may take many times its size.
+/// Small ones at a time of what is decided at once: 8 MB of them.
+const QUICK_AT_ONCE: usize = 64;
+/// Small ones at a time of Networks, and of classes: most of them wait for those before them to be decided.
+const SLOW_AT_ONCE: usize = 16;
+/// Others at a time, of each sort: what is read of one may take many times its size.
 const LARGE_AT_ONCE: usize = 1;
 /// For all of a body: the API server sends it at once.
 const SENDING: Duration = Duration::from_secs(2);
@@ -41,39 +44,69 @@ pub(super) enum TurnError {
 /// All turns that there are.
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// Pods and definitions: each is looked at by itself.
+    quick: Sort,
+    /// Each is held against all others: one core's work at most.
+    networks: Sort,
+    /// Each is held against every Network that it serves.
+    classes: Sort,
+}
+
+/// Turns of reviews that may wait for one another.
+#[derive(Debug)]
+struct Sort {
     small: Semaphore,
     large: Semaphore,
-    /// For Networks, each of which is held against all others: one core's work at most.
-    networks: Semaphore,
-    /// For classes, each of which is held against every Network that it serves.
-    classes: Semaphore,
+    /// Where a decision takes long.
+    decisions: Option<Semaphore>,
+}
+
+impl Sort {
+    fn new(small: usize, decisions: Option<usize>) -> Self {
+        Self {
+            small: Semaphore::new(small),
+            large: Semaphore::new(LARGE_AT_ONCE),
+            decisions: decisions.map(Semaphore::new),
+        }
+    }
 }
 
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            small: Semaphore::new(SMALL_AT_ONCE),
-            large: Semaphore::new(LARGE_AT_ONCE),
-            networks: Semaphore::new(1),
-            classes: Semaphore::new(1),
+            quick: Sort::new(QUICK_AT_ONCE, None),
+            networks: Sort::new(SLOW_AT_ONCE, Some(1)),
+            classes: Sort::new(SLOW_AT_ONCE, Some(1)),
         }
     }
 }
 
 impl Turns {
+    const fn of(&self, subject: Subject) -> &Sort {
+        match subject {
+            Subject::Network => &self.networks,
+            Subject::NetworkClass => &self.classes,
+            Subject::Pod | Subject::Launcher | Subject::Attachment => &self.quick,
+        }
+    }
+
     /// The body of a request, and the turn that it takes until its answer is there.
-    pub(super) async fn body(&self, request: Request) -> Result<(Bytes, SemaphorePermit<'_>), TurnError> {
-        let turn = turn(if is_small(&request) { &self.small } else { &self.large }).await?;
+    pub(super) async fn body(
+        &self,
+        subject: Subject,
+        request: Request,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), TurnError> {
+        let sort = self.of(subject);
+        let turn = turn(if is_small(&request) { &sort.small } else { &sort.large }).await?;
         let body = timeout(SENDING, Bytes::from_request(request, &())).await.map_err(|_| TurnError::Slow)?;
         Ok((body?, turn))
     }
 
     /// The turn that a decision takes beside, where it is one that takes long.
     pub(super) async fn decision(&self, subject: Subject) -> Result<Option<SemaphorePermit<'_>>, TurnError> {
-        match subject {
-            Subject::Network => Ok(Some(turn(&self.networks).await?)),
-            Subject::NetworkClass => Ok(Some(turn(&self.classes).await?)),
-            Subject::Pod | Subject::Launcher | Subject::Attachment => Ok(None),
+        match &self.of(subject).decisions {
+            Some(decisions) => turn(decisions).await.map(Some),
+            None => Ok(None),
         }
     }
 }

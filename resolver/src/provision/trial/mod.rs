@@ -5,6 +5,7 @@
 
 mod supposed;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use knap_api::{Network, NetworkClass};
@@ -14,8 +15,11 @@ use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::network::Served;
 use super::{Provisioner, Rules};
-use crate::view::View;
+use crate::view::{LabelMap, View};
 use supposed::Supposed;
+
+/// Labels of namespaces, by name.
+pub(crate) type Namespaces = HashMap<String, Arc<LabelMap>>;
 
 /// Networks as they would be provisioned, one after the other, from one moment on.
 pub(crate) struct Trial {
@@ -35,18 +39,23 @@ pub(crate) struct Unserved {
 }
 
 impl Trial {
-    /// From the view as it is.
-    pub(crate) fn new(view: &Arc<View>, rules: Rules) -> Self {
-        Self::with(view, rules, Fetched::new(view))
+    /// From the view as it is, with these namespaces where it does not know them yet.
+    pub(crate) fn new(view: &Arc<View>, rules: Rules, namespaces: &Namespaces) -> Self {
+        Self::with(view, rules, namespaces, Fetched::new(view))
     }
 
     /// The same, if these were the classes that there are.
-    pub(crate) fn with_classes(view: &Arc<View>, rules: Rules, classes: &[Arc<NetworkClass>]) -> Self {
-        Self::with(view, rules, Fetched::with_classes(view, classes))
+    pub(crate) fn with_classes(
+        view: &Arc<View>,
+        rules: Rules,
+        namespaces: &Namespaces,
+        classes: &[Arc<NetworkClass>],
+    ) -> Self {
+        Self::with(view, rules, namespaces, Fetched::with_classes(view, classes))
     }
 
-    fn with(view: &Arc<View>, rules: Rules, fetched: Fetched) -> Self {
-        let store = Supposed::new(Arc::clone(view));
+    fn with(view: &Arc<View>, rules: Rules, namespaces: &Namespaces, fetched: Fetched) -> Self {
+        let store = Supposed::new(Arc::clone(view), namespaces.clone());
         Self { provisioner: Provisioner::on_trial(store, Arc::clone(view), rules), fetched }
     }
 

@@ -1,28 +1,39 @@
 //! A store over the view in which writes only seem to happen.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::Stream;
+use k8s_openapi::api::core::v1::Namespace;
 use knap_api::Reservation;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
+use super::Namespaces;
 use crate::store::{Kind, Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
 use crate::view::View;
 
-/// Reservations alone: nothing else is written on the way to a Network's grant.
+/// Reservations alone: nothing else is written on the way to a Network's grant; and what is read is what was read before.
 #[derive(Debug, Clone)]
 pub(super) struct Supposed {
     view: Arc<View>,
+    /// Those that the view may not know yet: nobody else's are asked for here.
+    namespaces: Arc<Namespaces>,
     /// What was written since, by name; none where it was deleted.
     written: Arc<Mutex<BTreeMap<String, Option<Reservation>>>>,
 }
 
 impl Supposed {
-    pub(super) fn new(view: Arc<View>) -> Self {
-        Self { view, written: Arc::default() }
+    pub(super) fn new(view: Arc<View>, namespaces: Namespaces) -> Self {
+        Self { view, namespaces: Arc::new(namespaces), written: Arc::default() }
+    }
+
+    fn namespace(&self, name: &ObjectName) -> Option<Namespace> {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.name.clone());
+        namespace.metadata.labels = Some(self.namespaces.get(&name.name)?.as_ref().clone());
+        Some(namespace)
     }
 
     fn find(&self, name: &ObjectName) -> Option<Reservation> {
@@ -42,6 +53,9 @@ impl Supposed {
 
 impl Store for Supposed {
     async fn get<K: Kind>(&self, name: &ObjectName) -> Result<Option<K>, StoreError> {
+        if TypeId::of::<K>() == TypeId::of::<Namespace>() {
+            return Ok(self.namespace(name).as_ref().and_then(cast));
+        }
         Ok(self.find(name).as_ref().and_then(cast))
     }
 

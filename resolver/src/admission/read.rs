@@ -1,0 +1,98 @@
+//! What a review depends on and the view does not know yet: it is read before anybody is refused, or let in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use knap_api::Network;
+use knap_protocol::NetworkName;
+
+use super::{Question, pod};
+use crate::provision::{Namespaces, is_ready};
+use crate::store::{ObjectName, Store, StoreError};
+use crate::view::{LabelMap, View};
+
+/// What was read for a review.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    networks: HashMap<NetworkName, Arc<Network>>,
+    namespaces: Namespaces,
+}
+
+impl Read {
+    /// Reads what a pod names: Networks, and the namespaces whose labels decide about them.
+    pub(super) async fn of_pod<S: Store>(
+        store: &S,
+        view: &View,
+        question: &Question,
+    ) -> Result<Self, StoreError> {
+        let (namespace, names) = pod::asked_networks(question);
+        let mut read = Self::default();
+        if names.iter().any(|name| name.namespace() != namespace) {
+            read.namespace(store, view, &namespace).await?;
+        }
+        for name in names {
+            let network = match view.network(&name) {
+                Some(known) => known,
+                None => {
+                    let object = ObjectName::namespaced(name.namespace(), name.name());
+                    let Some(found) = store.get::<Network>(&object).await? else { continue };
+                    let found = Arc::new(found);
+                    read.networks.insert(name.clone(), Arc::clone(&found));
+                    found
+                }
+            };
+            // Which class will serve it is tried out.
+            if pod::class_name(&network).is_none() {
+                read.namespace(store, view, name.namespace()).await?;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads the namespace that a Network is in: both may have been made at once.
+    pub(super) async fn of_network<S: Store>(
+        store: &S,
+        view: &View,
+        question: &Question,
+    ) -> Result<Self, StoreError> {
+        let mut read = Self::default();
+        if let Some(namespace) = question.namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
+            read.namespace(store, view, namespace).await?;
+        }
+        Ok(read)
+    }
+
+    /// Reads the namespaces of Networks that are served, by which class ever.
+    pub(super) async fn of_class<S: Store>(store: &S, view: &View) -> Result<Self, StoreError> {
+        let networks =
+            view.networks.select(|name, network| is_ready(network).then(|| name.namespace.clone()));
+        let namespaces: BTreeSet<String> = networks.into_iter().flatten().collect();
+        let mut read = Self::default();
+        for namespace in namespaces {
+            read.namespace(store, view, &namespace).await?;
+        }
+        Ok(read)
+    }
+
+    async fn namespace<S: Store>(&mut self, store: &S, view: &View, name: &str) -> Result<(), StoreError> {
+        if let Some(labels) = view.namespace_labels(store, name).await? {
+            self.namespaces.insert(name.to_owned(), labels);
+        }
+        Ok(())
+    }
+
+    /// A Network, as far as anybody knows it.
+    pub(super) fn network(&self, view: &View, name: &NetworkName) -> Option<Arc<Network>> {
+        view.network(name).or_else(|| self.networks.get(name).cloned())
+    }
+
+    /// Labels of a namespace; none where nothing is filtered by label.
+    pub(super) fn labels(&self, namespace: &str) -> Option<&LabelMap> {
+        self.namespaces.get(namespace).map(|labels| &**labels)
+    }
+
+    /// Labels of all namespaces that were asked for.
+    pub(super) const fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+}
