@@ -85,6 +85,27 @@ fn two_families_of_two_slots_take_two_leases_and_give_both_back() {
 }
 
 #[rstest]
+fn two_leases_that_the_resolver_has_lost_are_asserted_again(
+    #[values("IP=", "runtimeConfig.ips", "args.cni.ips")] form: &str,
+) {
+    let host = host_with(&json!({}));
+    let pod = host.pod("web-0");
+    let (state, backup) = (host.folder().join("resolver/state.redb"), host.folder().join("backup.redb"));
+    host.resolver.stop();
+    std::fs::copy(&state, &backup).unwrap();
+    host.resolver.start();
+    asking(form, &["10.99.7.16/24", "fd00:99:7::99/64"])("c1", &pod).run(&host).result();
+    let before = host.resolver.attachments("shop/blue");
+    host.resolver.stop();
+    std::fs::rename(&backup, &state).unwrap();
+    host.resolver.start();
+    host.resolver.wait_ready("shop/blue");
+    let reaped = host.reap();
+    assert_eq!(reaped.status, Some(0), "{reaped:?}");
+    assert_eq!(host.resolver.attachments("shop/blue"), before);
+}
+
+#[rstest]
 #[case::outside("10.98.0.5", "10.98.0.5")]
 #[case::reserved("10.99.7.200", "10.99.7.200")]
 #[case::network("10.99.7.0", "10.99.7.0")]

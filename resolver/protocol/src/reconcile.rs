@@ -55,8 +55,16 @@ pub struct ReconcileRequest {
     /// The node's present boot.
     #[serde(rename = "bootID")]
     pub boot_id: BootId,
-    /// All of the ledger.
+    /// All of the ledger that can be read.
     pub entries: Vec<LedgerEntry>,
+    /// How much of it can't be. Any of that may stand for an attachment which runs, of this boot too.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unreadable: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A lease that the resolver believes to be held on the node and that the ledger did not list.

@@ -49,6 +49,16 @@ impl World {
     }
 
     async fn reconcile(&self, boot: &str, entries: &[(&str, LedgerState, &[String])]) -> ReconcileReply {
+        self.reconcile_beside(boot, entries, 0).await
+    }
+
+    /// With so many entries that can't be read.
+    async fn reconcile_beside(
+        &self,
+        boot: &str,
+        entries: &[(&str, LedgerState, &[String])],
+        unreadable: usize,
+    ) -> ReconcileReply {
         let (node, _) = place("c1");
         let entries = entries.iter().map(|(container, state, leases)| LedgerEntry {
             key: place(container).1,
@@ -58,7 +68,8 @@ impl World {
             state: *state,
             leases: leases.to_vec(),
         });
-        let request = ReconcileRequest { boot_id: boot.parse().unwrap(), entries: entries.collect() };
+        let request =
+            ReconcileRequest { boot_id: boot.parse().unwrap(), entries: entries.collect(), unreadable };
         self.replica.attacher.reconcile(&node, &request).await.unwrap()
     }
 
@@ -203,6 +214,8 @@ async fn a_node_out_of_service_is_fenced_until_it_is_back_and_empty() {
     assert!(is_fenced(&world.inventory().await, FenceReason::OutOfService), "something still runs");
     world.attach("c2", json!({})).await.unwrap_err();
     let releasing = [("c1", LedgerState::Releasing, &held[..])];
+    world.reconcile_beside("boot-1", &releasing, 1).await;
+    assert!(is_fenced(&world.inventory().await, FenceReason::OutOfService), "what can't be read may run");
     let reply = world.reconcile("boot-1", &releasing).await;
     assert!(reply.tear_down.is_empty(), "it is torn down: only the release waits");
     world.until_lifted(&releasing).await;

@@ -109,7 +109,8 @@ impl Caller {
             state: LedgerState::Attached,
             leases: attached.leases.clone(),
         });
-        let request = ReconcileRequest { boot_id: boot_id.clone(), entries: entries.collect() };
+        let request =
+            ReconcileRequest { boot_id: boot_id.clone(), entries: entries.collect(), unreadable: 0 };
         self.resolver.reconcile(&request, Instant::now() + self.patience)
     }
 }

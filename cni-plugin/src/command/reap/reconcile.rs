@@ -10,6 +10,7 @@ use knap_protocol::{
 
 use super::entries::{end, lock};
 use super::failed;
+use crate::cni_args::CniArgs;
 use crate::command::add::args_cni;
 use crate::failure::Failure;
 use crate::ledger::Entry;
@@ -20,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Compares, and acts on each difference.
 pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummary) -> Result<(), Failure> {
-    let entries = whole_ledger(session)?;
-    let request = ReconcileRequest { boot_id: boot.clone(), entries };
+    let request = whole_ledger(session, boot)?;
     let reply = session.resolver.reconcile(&request, Instant::now() + PATIENCE)?;
     let attempt_of = |key: &AttachmentKey| {
         let sent =
@@ -53,17 +53,23 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummar
 }
 
 /// Entries and tombstones: a lease that is about to be released is no suspect.
-fn whole_ledger(session: &Session<'_>) -> Result<Vec<LedgerEntry>, Failure> {
-    let mut entries = Vec::new();
+fn whole_ledger(session: &Session<'_>, boot: &BootId) -> Result<ReconcileRequest, Failure> {
+    let mut request = ReconcileRequest {
+        boot_id: boot.clone(),
+        entries: Vec::new(),
+        unreadable: session.ledger.corrupt()?.len(),
+    };
     for key in session.ledger.keys()? {
-        if let Ok(Some(entry)) = session.ledger.peek(&key) {
-            entries.push(LedgerEntry::from(&entry));
+        match session.ledger.peek(&key) {
+            Ok(Some(entry)) => request.entries.push(LedgerEntry::from(&entry)),
+            Ok(None) => {}
+            Err(_) => request.unreadable += 1,
         }
     }
     for tombstone in session.ledger.tombstones()?.flatten() {
-        entries.push(LedgerEntry::from(tombstone.entry()));
+        request.entries.push(LedgerEntry::from(tombstone.entry()));
     }
-    Ok(entries)
+    Ok(request)
 }
 
 /// Gives back a lease that no entry holds: none of its attempt, or one that was answered other leases, after a replica made
@@ -117,6 +123,8 @@ fn reassert(
     if entry.state != LedgerState::Attached || entry.boot_id != *boot {
         return Ok(());
     }
+    // As the question was that it was answered to.
+    let args = CniArgs::parse(&entry.cni_args)?;
     let request = AttachRequest {
         network: entry.network.clone(),
         boot_id: entry.boot_id.clone(),
@@ -124,7 +132,7 @@ fn reassert(
         deadline_seconds: 1,
         pod: entry.pod.clone(),
         args: args_cni(&entry.args),
-        runtime_config: entry.runtime_config.clone(),
+        runtime_config: args.fold_into(entry.runtime_config.clone()),
         cni_version: entry.cni_version.clone(),
         leases: entry.leases.clone(),
     };

@@ -56,7 +56,7 @@ async fn a_new_boot_ends_the_one_before() {
     assert_superseded(&world.replica, "c3", "boot-1").await;
     // All else still works for it.
     let (node, _) = place("c1");
-    let request = ReconcileRequest { boot_id: "boot-1".parse().unwrap(), entries: Vec::new() };
+    let request = ReconcileRequest { boot_id: "boot-1".parse().unwrap(), entries: Vec::new(), unreadable: 0 };
     world.replica.attacher.reconcile(&node, &request).await.unwrap();
     world.release("c1", "try-c1", &old.leases).await;
     assert_eq!(world.leases().await.len(), 1);

@@ -20,7 +20,7 @@ fn entry(container: &str, attempt: &str, leases: &[String]) -> LedgerEntry {
 }
 
 fn ledger(entries: Vec<LedgerEntry>) -> ReconcileRequest {
-    ReconcileRequest { boot_id: "boot-1".parse().unwrap(), entries }
+    ReconcileRequest { boot_id: "boot-1".parse().unwrap(), entries, unreadable: 0 }
 }
 
 #[tokio::test]
