@@ -28,6 +28,7 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) use self::reap::INTERVAL as REAP_INTERVAL;
 use crate::cli::{Agent, HostPaths};
 use crate::lock::{LockError, NodeLock, this_process};
 use board::{Part, Problem};

@@ -5,12 +5,14 @@ use std::time::Duration;
 use knap_protocol::ReapSummary;
 
 use super::board::{Part, Problem};
-use super::jitter::around;
+use super::jitter::at_most;
 use super::node::Node;
 use super::plugin;
 use super::signals::{Duty, Woken};
 use crate::program::{ProgramError, Said};
 
+/// Seconds between two, at most, where nobody says otherwise: with a reap's own time, what nobody holds is found within a minute.
+pub(crate) const INTERVAL: u64 = 45;
 /// Hundreds of dead attachments whose delegates take their time. What is left then, the next one goes on with.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// So many failures are told in full.
@@ -18,15 +20,19 @@ const TOLD: usize = 3;
 
 /// Reaps, as soon as there is a plugin, and from then on at its pace and when there is news of the resolver.
 pub(crate) fn run(node: &Node) {
-    let pause = || around(Duration::from_secs(node.settings.reap_interval));
     loop {
         if node.plugin_version().is_some() && node.board.is_fine(Part::NodeFile) {
             once(node);
         }
-        if node.signals.wait(Duty::Reap, pause()) == Woken::ToEnd {
+        if node.signals.wait(Duty::Reap, pause(node.settings.reap_interval)) == Woken::ToEnd {
             return;
         }
     }
+}
+
+/// Until the next: never longer than was said.
+fn pause(interval: u64) -> Duration {
+    at_most(Duration::from_secs(interval))
 }
 
 /// Reaps once.
@@ -104,6 +110,12 @@ mod tests {
     fn judged(success: bool, stdout: &str) -> String {
         let said = Said { success, stdout: stdout.to_owned(), stderr: "why".to_owned() };
         format!("{:?}", judge(&said))
+    }
+
+    #[test]
+    fn what_nobody_holds_is_looked_for_within_a_minute() {
+        let longest = (0..200).map(|_| pause(INTERVAL)).max().unwrap();
+        assert!(longest <= Duration::from_secs(45), "{longest:?}, and a reap takes its time too");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use knap_client::Endpoint;
 use knap_protocol::NodeFile;
 
 use super::{HostPaths, PluginSettings};
+use crate::agent::REAP_INTERVAL;
 
 /// The variables that Kubernetes gives every pod in the namespace of a Service `knap-resolver`.
 const SERVICE_HOST: &str = "KNAP_RESOLVER_SERVICE_HOST";
@@ -52,8 +53,8 @@ pub struct Agent {
     /// Between looks at the host's files and links. Seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) interval: u64,
-    /// Between runs of `knap reap`. Seconds.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Between runs of `knap reap`, at most. Seconds.
+    #[arg(long, default_value_t = REAP_INTERVAL, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) reap_interval: u64,
     /// Remove everything once no attachment is left, and then do nothing until SIGTERM; ready means removed.
     #[arg(long)]
