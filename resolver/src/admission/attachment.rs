@@ -10,7 +10,7 @@ use super::{Question, RawAttachments, UNREADABLE, Verdict};
 
 /// Plugins that put a pod on a link of its host, or run others that may. Chained ones (tuning, portmap) and those of other
 /// networks with an IPAM of their own (ovn-k8s-cni-overlay, calico) are not among them, nor is knap.
-const RAW: [&str; 16] = [
+const RAW: [&str; 17] = [
     "accelerated-bridge",
     "bond",
     "bridge",
@@ -26,6 +26,7 @@ const RAW: [&str; 16] = [
     "ovs",
     "ptp",
     "sriov",
+    "tap",
     "vlan",
 ];
 
@@ -114,6 +115,7 @@ mod tests {
         Config::Raw(["bridge", "vlan"].into()))]
     #[case::as_go_reads_it(r#"{"type": "knap", "TYPE": "ipvlan"}"#, Config::Raw(["ipvlan"].into()))]
     #[case::by_another(r#"{"type": "x", "delegates": [{"type": "host-device"}]}"#, Config::Raw(["host-device"].into()))]
+    #[case::tap(r#"{"type": "tap", "bridge": "br0"}"#, Config::Raw(["tap"].into()))]
     #[case::no_json("{type: macvlan}", Config::Unreadable)]
     #[case::half_a_character(r#"{"type": "macvlan", "x": "\ud800"}"#, Config::Unreadable)]
     fn what_attaches_to_links_of_the_host_is_found(#[case] config: &str, #[case] expected: Config) {
