@@ -37,17 +37,19 @@ async fn kubectl_shows_what_a_person_wants_to_know() {
     assert!(applied.contains("network.knap.github.com/blue created"), "{applied}");
     api.kubectl_ok("wait -n shop --for=condition=Ready nw/blue nw/red --timeout=30s", "");
     replica.attached("n1", "c1", json!({})).await;
-    let counted = async || api.kubectl_ok("get nw -n shop", "").contains("1/253").then_some(());
-    objects.eventually("the attachment is counted", counted).await;
-    let printed = api.kubectl_ok("get nw -n shop", "");
+    let counted = async || {
+        let printed = api.kubectl_ok("get nw -n shop", "");
+        (table(&printed)[0][3..5] == ["1/253", "0"]).then_some(printed)
+    };
+    let printed = objects.eventually("attachment and nodes are counted", counted).await;
     let heading: Vec<&str> = printed.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(heading, ["NAME", "CLASS", "SUBNETS", "USED", "READY", "REASON", "AGE"]);
+    assert_eq!(heading, ["NAME", "CLASS", "SUBNETS", "USED", "NODES", "READY", "REASON", "AGE"]);
     let rows = table(&printed);
-    // Both came at once: either may have the first subnet.
+    // Of its node no agent has said what is there. Both Networks came at once: either may have the first subnet.
     let subnet = rows[0][2];
     assert!(["100.96.0.0/24", "100.96.1.0/24"].contains(&subnet), "{printed}");
-    let blue = ["blue", "built-in-bridge", subnet, "1/253", "True", "Ready"];
-    assert_eq!((rows[0][..6].to_vec(), rows[1][3]), (blue.to_vec(), "0/253"), "{printed}");
+    let blue = ["blue", "built-in-bridge", subnet, "1/253", "0", "True", "Ready"];
+    assert_eq!((rows[0][..7].to_vec(), rows[1][3]), (blue.to_vec(), "0/253"), "{printed}");
 
     let leases = api.kubectl_ok("get nwl", "");
     assert!(

@@ -26,7 +26,7 @@ use crate::{Condition, schema};
     printcolumn = r#"{"name": "Subnets", "type": "string", "jsonPath": ".status.summary.subnets"}"#,
     printcolumn = r#"{"name": "VLAN", "type": "integer", "jsonPath": ".status.segment.vlan", "priority": 1}"#,
     printcolumn = r#"{"name": "Used", "type": "string", "jsonPath": ".status.summary.used"}"#,
-    printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.eligible", "priority": 1}"#,
+    printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.eligible"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
