@@ -9,6 +9,7 @@ use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 
 const FAB: &str = "network.knap.github.com/fab";
+const DHCP: &str = "network.knap.github.com/ipam.dhcp";
 const BRIDGE: &str = "network.knap.github.com/built-in-bridge";
 
 async fn report(replica: &Replica, node: &str, interfaces: &[&str], delegates: &[&str]) {
@@ -76,14 +77,13 @@ async fn nodes_are_labelled_by_what_they_can_serve() {
         objects.eventually(&format!("{expected} of 2 nodes serve the Network"), counted).await;
     };
     eligible(1).await;
-    let printed = api.kubectl_ok("get nw -n shop -o wide", "");
+    let printed = api.kubectl_ok("get nw -n shop", "");
     let rows: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
     let column = rows[0].iter().position(|heading| *heading == "NODES").expect("a column of nodes");
-    // Without a VLAN, that column is empty.
-    assert!(rows[1].contains(&"1") && column > 0, "{printed}");
+    assert_eq!(rows[1][column], "1", "{printed}");
 
-    report(&replica, "n2", &["ens1f0", "eno9"], &["bridge", "macvlan"]).await;
-    labelled(&objects, "n2", &[BRIDGE, FAB]).await;
+    report(&replica, "n2", &["ens1f0", "eno9"], &["bridge", "dhcp", "macvlan"]).await;
+    labelled(&objects, "n2", &[BRIDGE, DHCP, FAB]).await;
     eligible(2).await;
     api.kubectl_ok("annotate nwi n1 knap.github.com/quarantine=smoke", "");
     labelled(&objects, "n1", &[]).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node;
-use knap_api::CLASS_LABEL_PREFIX;
+use knap_api::{CLASS_LABEL_PREFIX, DHCP_LABEL};
 use knap_core::{Class, NodeNeeds, Unfit, check_node};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -51,8 +51,7 @@ impl NodeLabels {
     }
 
     async fn pass(&self, nodes: BTreeSet<String>) {
-        let needs: Vec<(String, NodeNeeds)> =
-            classes(&self.view).iter().map(|class| (label_of(&class.name), NodeNeeds::of(class))).collect();
+        let needs = needs(&classes(&self.view));
         let due: Vec<(String, Map<String, Value>)> =
             nodes.into_iter().filter_map(|node| self.differences(node, &needs)).collect();
         for some in due.chunks(AT_ONCE) {
@@ -96,6 +95,13 @@ fn classes(view: &View) -> Vec<Class> {
     known.chain(built_in_classes()).collect()
 }
 
+/// What each label says that a node has.
+fn needs(classes: &[Class]) -> Vec<(String, NodeNeeds)> {
+    let dhcp = (DHCP_LABEL.to_owned(), NodeNeeds::default().with_dhcp());
+    let of_classes = classes.iter().map(|class| (label_of(&class.name), NodeNeeds::of(class)));
+    of_classes.chain([dhcp]).collect()
+}
+
 fn label_of(class: &str) -> String {
     format!("{CLASS_LABEL_PREFIX}{class}")
 }
@@ -119,7 +125,7 @@ fn differences(
                 differences.insert((*label).to_owned(), json!("true"));
             }
             Err(reason) if labels.contains_key(*label) => {
-                tracing::info!(label, %reason, "a node does not serve a class any more");
+                tracing::info!(label, %reason, "a node does not serve any more what a label of it says");
             }
             _ => {}
         }

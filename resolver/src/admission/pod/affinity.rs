@@ -1,15 +1,14 @@
-//! Where a pod may run: on nodes that carry the labels of its Networks' classes (design: scheduling). Pure, over the pod as
+//! Where a pod may run: on nodes that carry the labels that its Networks need (design: scheduling). Pure, over the pod as
 //! JSON, so that fields of later versions stay as they are.
 
 use std::collections::BTreeSet;
 
-use knap_api::CLASS_LABEL_PREFIX;
 use serde_json::{Map, Value, json};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
-/// The pod's affinity with these classes required; none where it requires them already.
-pub(super) fn requiring(pod: &Value, classes: &BTreeSet<String>) -> Option<Value> {
+/// The pod's affinity with these labels of nodes required; none where it requires them already.
+pub(super) fn requiring(pod: &Value, labels: &BTreeSet<String>) -> Option<Value> {
     let mut affinity = object(pod.pointer("/spec/affinity"));
     let mut node_affinity = object(affinity.get("nodeAffinity"));
     let mut required = object(node_affinity.get(REQUIRED));
@@ -22,7 +21,7 @@ pub(super) fn requiring(pod: &Value, classes: &BTreeSet<String>) -> Option<Value
     for term in &mut terms {
         // A term without any requirement selects no node, and must not begin to select some.
         if fresh || !is_empty(term) {
-            changed |= require(term, classes);
+            changed |= require(term, labels);
         }
     }
     if !changed {
@@ -34,13 +33,12 @@ pub(super) fn requiring(pod: &Value, classes: &BTreeSet<String>) -> Option<Value
     Some(Value::Object(affinity))
 }
 
-fn require(term: &mut Value, classes: &BTreeSet<String>) -> bool {
+fn require(term: &mut Value, labels: &BTreeSet<String>) -> bool {
     let Value::Object(term) = term else { return false };
     let mut expressions = term.get("matchExpressions").and_then(Value::as_array).cloned().unwrap_or_default();
     let before = expressions.len();
-    for class in classes {
-        let wanted =
-            json!({ "key": format!("{CLASS_LABEL_PREFIX}{class}"), "operator": "In", "values": ["true"] });
+    for label in labels {
+        let wanted = json!({ "key": label, "operator": "In", "values": ["true"] });
         if !expressions.contains(&wanted) {
             expressions.push(wanted);
         }
@@ -65,8 +63,8 @@ mod tests {
 
     use super::*;
 
-    fn expression(class: &str) -> Value {
-        json!({"key": format!("network.knap.github.com/{class}"), "operator": "In", "values": ["true"]})
+    fn expression(label: &str) -> Value {
+        json!({"key": label, "operator": "In", "values": ["true"]})
     }
 
     fn required(terms: &Value) -> Value {
@@ -95,10 +93,10 @@ mod tests {
         ]))
     )]
     fn every_way_to_a_node_requires_the_labels(#[case] affinity: Value, #[case] expected: Value) {
-        let classes = ["a", "b"].map(str::to_owned).into();
+        let labels = ["a", "b"].map(str::to_owned).into();
         let pod = json!({"spec": {"affinity": affinity}});
-        assert_eq!(requiring(&pod, &classes), Some(expected.clone()));
-        assert_eq!(requiring(&json!({"spec": {"affinity": expected}}), &classes), None, "the same again");
+        assert_eq!(requiring(&pod, &labels), Some(expected.clone()));
+        assert_eq!(requiring(&json!({"spec": {"affinity": expected}}), &labels), None, "the same again");
         assert_eq!(requiring(&pod, &BTreeSet::new()), None);
     }
 

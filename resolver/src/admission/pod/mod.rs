@@ -10,7 +10,7 @@ mod slipped;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use knap_api::Network;
+use knap_api::{CLASS_LABEL_PREFIX, DHCP_LABEL, Ipam, Network};
 use knap_core::{Class, may_attach};
 use knap_protocol::NetworkName;
 use serde_json::{Value, json};
@@ -133,11 +133,19 @@ impl<'a> Pod<'a> {
 /// What the Networks of a pod need of it.
 #[derive(Debug, Default)]
 struct Needs {
-    classes: BTreeSet<String>,
+    /// Of nodes.
+    labels: BTreeSet<String>,
     devices: BTreeMap<String, u64>,
     warnings: Vec<String>,
-    /// What each name in Multus' annotation leads to, as far as it was looked up: the class.
-    known: HashMap<(String, String), Option<Arc<Class>>>,
+    /// What each name in Multus' annotation leads to, as far as it was looked up.
+    known: HashMap<(String, String), Option<Arc<Served>>>,
+}
+
+/// How a Network is served.
+#[derive(Debug)]
+struct Served {
+    class: Class,
+    ipam: Ipam,
 }
 
 impl Needs {
@@ -163,10 +171,10 @@ impl Needs {
         let class = class_of(view, rules, &network, read).await;
         permit(pod, read, &name, &network, class.as_ref()).map_err(|why| refused("NotPermitted", why))?;
         self.warnings.extend(not_ready(&name, &network));
-        let class = class.ok().map(Arc::new);
+        let served = class.ok().map(|class| Arc::new(Served { class, ipam: network.spec.ipam }));
         let known_as = names_of(&name, &network, &pod.namespace);
         for key in &known_as {
-            self.known.insert(key.clone(), class.clone());
+            self.known.insert(key.clone(), served.clone());
         }
         Ok(Wanted { network: name.to_string(), known_as, selection })
     }
@@ -175,17 +183,20 @@ impl Needs {
     fn count(&mut self, view: &View, pod: &Pod<'_>, selection: &Selection) {
         let namespace = selection.namespace.as_ref().unwrap_or(&pod.namespace);
         let key = (namespace.clone(), selection.name.clone());
-        let class =
+        let served =
             self.known.entry(key).or_insert_with_key(|(namespace, name)| led_to(view, namespace, name));
-        let Some(class) = class else { return };
-        self.classes.insert(class.name.clone());
+        let Some(Served { class, ipam }) = served.as_deref() else { return };
+        self.labels.insert(format!("{CLASS_LABEL_PREFIX}{}", class.name));
+        if *ipam == Ipam::Dhcp {
+            self.labels.insert(DHCP_LABEL.to_owned());
+        }
         if let Some(resource) = &class.resource_name {
             *self.devices.entry(resource.clone()).or_default() += 1;
         }
     }
 
     fn patch(&self, pod: &Value) -> Vec<Value> {
-        let affinity = affinity::requiring(pod, &self.classes);
+        let affinity = affinity::requiring(pod, &self.labels);
         let devices = devices::requesting(pod, &self.devices);
         let affinity = affinity.map(|affinity| add("/spec/affinity", &affinity));
         let devices = devices.map(|resources| add("/spec/containers/0/resources", &resources));
@@ -260,8 +271,8 @@ fn names_of(name: &NetworkName, network: &Network, pod_namespace: &str) -> Vec<(
     names
 }
 
-/// The class of the Network that a NetworkAttachmentDefinition leads to; none where it is not Knap's.
-fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Class>> {
+/// How the Network is served that a NetworkAttachmentDefinition leads to; none where it is not Knap's.
+fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Served>> {
     let published = format!("{namespace}/{name}");
     let candidates = concerned(&ObjectName::namespaced(namespace, name));
     let mut networks = candidates.iter().filter_map(|network| view.networks.get(network));
@@ -271,7 +282,8 @@ fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Class>> {
     };
     let network = networks.find(leads)?;
     let class = network.status.as_ref()?.class.as_ref()?;
-    class_named(view, class).map(Arc::new)
+    let class = class_named(view, class)?;
+    Some(Arc::new(Served { class, ipam: network.spec.ipam }))
 }
 
 fn add(path: &str, value: &Value) -> Value {

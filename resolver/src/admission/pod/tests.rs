@@ -58,7 +58,7 @@ fn patched<'a>(verdict: &'a Verdict, path: &str) -> Option<&'a Value> {
 
 const MULTUS: &str = "/metadata/annotations/k8s.v1.cni.cncf.io~1networks";
 
-fn classes(verdict: &Verdict) -> Vec<String> {
+fn labels(verdict: &Verdict) -> Vec<String> {
     let Some(affinity) = patched(verdict, "/spec/affinity") else { return Vec::new() };
     let terms =
         &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
@@ -73,7 +73,7 @@ async fn a_pod_that_names_networks_gets_what_it_needs() {
     assert_eq!(verdict.refused, None);
     assert_eq!(patched(&verdict, MULTUS), Some(&json!("shop/blue,shop/fast@vf0,bank/open")));
     let wanted = ["network.knap.github.com/vf", "network.knap.github.com/wire"];
-    assert_eq!(classes(&verdict), wanted);
+    assert_eq!(labels(&verdict), wanted);
     let resources = patched(&verdict, "/spec/containers/0/resources").unwrap();
     assert_eq!(resources["requests"], json!({"vendor.com/pool": "1"}));
 
@@ -84,6 +84,18 @@ async fn a_pod_that_names_networks_gets_what_it_needs() {
     again["spec"]["affinity"] = patched(&verdict, "/spec/affinity").unwrap().clone();
     again["spec"]["containers"][0]["resources"] = resources.clone();
     assert_eq!(review_as(&world, Subject::Pod, "CREATE", &again).await, Verdict::allowed());
+}
+
+#[tokio::test]
+async fn a_pod_whose_addresses_come_by_dhcp_needs_a_node_with_that_plugin() {
+    let world = world().await;
+    world.ready_network("shop/leased", json!({"class": "wire", "ipam": "DHCP"})).await;
+    let seen =
+        || world.replica.view.network(&"shop/leased".parse().unwrap()).is_some_and(|seen| is_ready(&seen));
+    eventually("it is seen", seen).await;
+    let verdict = asking(&world, "leased,fast").await;
+    let wanted = ["ipam.dhcp", "vf", "wire"].map(|name| format!("network.knap.github.com/{name}"));
+    assert_eq!(labels(&verdict), wanted, "{verdict:?}");
 }
 
 #[tokio::test]
@@ -149,7 +161,7 @@ async fn a_launcher_finds_a_node_by_what_multus_is_told() {
         let pod = pod(&json!({"k8s.v1.cni.cncf.io/networks": networks}));
         for subject in [Subject::Launcher, Subject::Pod] {
             let verdict = review_as(&world, subject, "CREATE", &pod).await;
-            assert_eq!(classes(&verdict).len(), usize::from(class), "{networks}: {verdict:?}");
+            assert_eq!(labels(&verdict).len(), usize::from(class), "{networks}: {verdict:?}");
             assert!(verdict.refused.is_none() && patched(&verdict, "/spec/containers/0/resources").is_none());
         }
     }
