@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Makes both container images of what ships as tars in target/images, with no container tool and no network: knap-resolver.tar and
-# knap-node.tar. KNAP_REGISTRY names the registry in their names; programs of another architecture, built on a machine of it,
-# are added from target/dist-<architecture> (arm64, say).
+# knap-node.tar. KNAP_REGISTRY and KNAP_TAG name registry and tag in their names, otherwise localhost and the version; programs of
+# another architecture, built on a machine of it, are added from target/dist-<architecture> (arm64, say).
 
 source "$(dirname "$0")/prerequisites.sh"
 
 registry=${KNAP_REGISTRY:-localhost}
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+tag=${KNAP_TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
 images=$target_dir/images
 
 # architecture MACHINE - as images name it.
@@ -33,8 +33,8 @@ image() {
     install -m 0755 "${@/#/$folder/}" "$images/$architecture/$name/"
     layers+=("$architecture=$images/$architecture/$name")
   done
-  build/image.sh "$images/$name.tar" "$registry/$name:$version" "/$1" 65532 "${layers[@]}"
-  printf '    %s, %s, %s KiB\n' "$images/$name.tar" "$registry/$name:$version" "$(($(stat -c %s "$images/$name.tar") / 1024))"
+  build/image.sh "$images/$name.tar" "$registry/$name:$tag" "/$1" 65532 "${layers[@]}"
+  printf '    %s, %s, %s KiB\n' "$images/$name.tar" "$registry/$name:$tag" "$(($(stat -c %s "$images/$name.tar") / 1024))"
 }
 
 build/dist.sh
