@@ -135,7 +135,21 @@ fn differences(
 
 #[cfg(test)]
 mod tests {
+    use knap_core::{Equipment, Found};
+
     use super::*;
+
+    #[test]
+    fn a_node_with_the_plugin_dhcp_says_so_whatever_its_classes() {
+        let [(label, needs)] = &needs(&[])[..] else { panic!("a label beside those of classes") };
+        let node = |plugin: &str| {
+            let delegates = [plugin.to_owned()].into();
+            Equipment { found: Some(Found { delegates, ..Found::default() }), ..Equipment::default() }
+        };
+        assert_eq!(label, "network.knap.github.com/ipam.dhcp");
+        assert_eq!(check_node(needs, &node("dhcp")), Ok(()));
+        assert!(check_node(needs, &node("static")).is_err());
+    }
 
     #[test]
     fn only_labels_of_classes_are_written_and_only_where_they_differ() {
