@@ -8,9 +8,10 @@ use std::time::Duration;
 use knap_protocol::{CniCode, NodeName, Problem, ResolverAccess};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, RustlsConnector, TcpConnector};
 
 use crate::address::AddressFirst;
+use crate::reached::Reached;
 use crate::{Cause, Endpoint};
 
 /// The methods that the protocol uses.
@@ -31,12 +32,11 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Vec<u8>,
     /// For all of it, from the connection to the answer's last byte.
     pub(crate) timeout: Duration,
+    /// For the connection, TLS included.
+    pub(crate) connect: Duration,
     pub(crate) node: &'a NodeName,
     pub(crate) access: &'a ResolverAccess,
 }
-
-/// A resolver that does not accept within this is not there.
-const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
 /// No answer of the protocol comes near this.
 const LARGEST_ANSWER: u64 = 16 << 20;
@@ -58,7 +58,8 @@ impl Answer {
 
 /// Sends it, and reads the answer. All but success is an error.
 pub(crate) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
-    let agent = agent(request)?;
+    let reached = Reached::default();
+    let agent = agent(request, &reached)?;
     let url = request.endpoint.url(request.path);
     let answered = match request.method {
         // The status is for everybody, and asked when there may be no token yet.
@@ -70,7 +71,7 @@ pub(crate) fn send(request: &Request<'_>) -> Result<Answer, Cause> {
             builder.content_type("application/json").send(&request.body[..])
         }
     };
-    let mut response = answered.map_err(|error| without_answer(request, &error))?;
+    let mut response = answered.map_err(|error| without_answer(request, &reached, &error))?;
     let status = response.status().as_u16();
     let body = response
         .body_mut()
@@ -117,7 +118,7 @@ fn bare_problem(status: u16) -> Problem {
     }
 }
 
-fn agent(request: &Request<'_>) -> Result<Agent, Cause> {
+fn agent(request: &Request<'_>, reached: &Reached) -> Result<Agent, Cause> {
     let timeout = Some(request.timeout);
     let mut builder = Agent::config_builder()
         // The environment's proxy is for the world outside; the resolver is inside.
@@ -131,7 +132,7 @@ fn agent(request: &Request<'_>) -> Result<Agent, Cause> {
         .timeout_per_call(timeout)
         .timeout_resolve(timeout)
         // Shorter than the whole, so that a connection that never came about is told from an answer that did not.
-        .timeout_connect(Some(LONGEST_CONNECT.min(request.timeout / 2)))
+        .timeout_connect(Some(request.connect.min(request.timeout / 2)))
         .timeout_send_request(timeout)
         .timeout_send_body(timeout)
         .timeout_recv_response(timeout)
@@ -139,7 +140,9 @@ fn agent(request: &Request<'_>) -> Result<Agent, Cause> {
     if request.endpoint.tls() {
         builder = builder.tls_config(tls(request.access)?);
     }
-    Ok(Agent::with_parts(builder.build(), DefaultConnector::new(), AddressFirst::default()))
+    let connector =
+        ().chain(TcpConnector::default()).chain(reached.clone()).chain(RustlsConnector::default());
+    Ok(Agent::with_parts(builder.build(), connector, AddressFirst::default()))
 }
 
 /// Only for https: reading certificates and setting up a provider costs more than a whole plain call.
@@ -183,7 +186,7 @@ fn bearer(access: &ResolverAccess) -> Result<String, Cause> {
 }
 
 /// Tells a connection that never came about from a request whose fate is unknown.
-fn without_answer(request: &Request<'_>, error: &ureq::Error) -> Cause {
+fn without_answer(request: &Request<'_>, reached: &Reached, error: &ureq::Error) -> Cause {
     use ureq::{Error, Timeout};
     let endpoint = request.endpoint;
     if let Some(rustls::Error::InvalidCertificate(reason)) = encryption(error) {
@@ -213,7 +216,12 @@ fn without_answer(request: &Request<'_>, error: &ureq::Error) -> Cause {
         error => matches!(encryption(error), Some(rustls::Error::PeerIncompatible(_))),
     };
     if never_sent {
-        let reason = plain(error);
+        let reason = match error {
+            Error::Timeout(Timeout::Connect) if reached.somebody() => {
+                "it accepts, but TLS was not settled in time".to_owned()
+            }
+            error => plain(error),
+        };
         Cause::Unreachable { endpoint: endpoint.as_str().to_owned(), reason }
     } else {
         no_answer(endpoint, error)

@@ -7,6 +7,7 @@ mod address;
 mod endpoint;
 mod error;
 mod http;
+mod reached;
 mod resolver;
 #[cfg(test)]
 mod tests;

@@ -40,16 +40,18 @@ impl Resolver {
             let seconds = u32::try_from(share.as_secs()).unwrap_or(u32::MAX).max(1);
             json(&AttachRequest { deadline_seconds: seconds, ..request.clone() })
         };
-        let mut pauses = PAUSES.iter();
+        let mut tries = TRIES.iter();
         loop {
-            match self.call(Method::Put, &path, until, &body) {
-                Ok(answer) => return read(&answer),
-                Err(error) => match pauses.next() {
-                    Some(&pause) if error.never_connected() && Instant::now() + pause < until => {
-                        std::thread::sleep(pause);
-                    }
-                    _ => return Err(error),
-                },
+            let (connect, pause) = match tries.next() {
+                Some(&(connect, pause)) => (connect, Some(pause)),
+                None => (LONGEST_CONNECT, None),
+            };
+            match (self.call_within(connect, Method::Put, &path, until, &body), pause) {
+                (Ok(answer), _) => return read(&answer),
+                (Err(error), Some(pause)) if error.never_connected() && Instant::now() + pause < until => {
+                    std::thread::sleep(pause);
+                }
+                (Err(error), _) => return Err(error),
             }
         }
     }
@@ -90,10 +92,22 @@ impl Resolver {
         read(&self.call(Method::Get, path::STATUS, until, &|_| Vec::new())?)
     }
 
-    /// Calls one endpoint after the other until one has an answer that counts. Each gets an equal share of the time
-    /// that is left.
+    /// [`Resolver::call_within`] the longest time for a connection.
     fn call(
         &self,
+        method: Method,
+        path: &str,
+        until: Instant,
+        body: &dyn Fn(Duration) -> Vec<u8>,
+    ) -> Result<Answer, ResolverError> {
+        self.call_within(LONGEST_CONNECT, method, path, until, body)
+    }
+
+    /// Calls one endpoint after the other until one has an answer that counts. Each gets an equal share of the time
+    /// that is left, and `connect` of it to accept.
+    fn call_within(
+        &self,
+        connect: Duration,
         method: Method,
         path: &str,
         until: Instant,
@@ -114,6 +128,7 @@ impl Resolver {
                 path,
                 body: body(share),
                 timeout: share.max(SHORTEST_SHARE),
+                connect,
                 node: &self.node,
                 access: &self.access,
             };
@@ -137,10 +152,19 @@ impl Resolver {
     }
 }
 
-/// Between the tries of a connection. Short, since all that it helps against is: a replica that died and is still among those
-/// whom a Service calls, or a packet or two that were lost.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// A resolver that does not accept within this is not there.
+const LONGEST_CONNECT: Duration = Duration::from_secs(2);
+
+/// How long each try of a connection but the last may take, and the pause after it. Short, since all that it helps against
+/// is: a replica that died and is still among those whom a Service calls, or a packet or two that were lost. One that is only
+/// busy gets the longest time once. All five tries fit in the time of an ADD's question: with one of two replicas dark, each
+/// try meets that one half of the time.
+pub(crate) const TRIES: [(Duration, Duration); 4] = [
+    (Duration::from_secs(1), Duration::from_millis(100)),
+    (Duration::from_secs(1), Duration::from_millis(200)),
+    (Duration::from_secs(1), Duration::from_millis(300)),
+    (LONGEST_CONNECT, Duration::from_millis(400)),
+];
 
 /// Less than this is not worth a connection; and a call whose time is over gets this much, to say so properly.
 const SHORTEST_SHARE: Duration = Duration::from_millis(50);
