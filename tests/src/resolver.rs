@@ -119,13 +119,13 @@ impl Resolver {
     /// Ends it as systemd does.
     ///
     /// # Panics
-    /// Unless it ends within five seconds and in order.
+    /// Unless it ends in order, and soon.
     pub fn stop(&self) {
         let begin = Instant::now();
         self.signal(Signal::SIGTERM);
         let status = self.wait_end("the resolver ends after SIGTERM");
         assert!(status.success(), "the resolver ended with {status} on SIGTERM: {}", self.log());
-        assert!(begin.elapsed() < Duration::from_secs(5), "SIGTERM took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(20), "SIGTERM took {:?}", begin.elapsed());
     }
 
     /// Ends it as a power cut does.

@@ -240,7 +240,10 @@ fn uninstalled_the_host_is_as_it_was() {
     let before = (names(&host.delegates.bin()), host.machine().interfaces());
     let folders =
         [format!("--config-dir={}", config_dir.display()), format!("--state-dir={}", state_dir.display())];
-    host.agent_with(&[], &folders).wait_ready();
+    let mut agent = host.agent_with(&[], &folders);
+    agent.wait_ready();
+    // With the `knap reap` that it may have begun.
+    agent.stop();
     assert!(config_dir.join("node.json").exists());
     let mut agent = host.agent_with(&[], &[&folders[..], &["--uninstall".to_owned()]].concat());
     agent.wait_ready();

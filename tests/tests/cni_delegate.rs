@@ -97,13 +97,14 @@ fn a_missing_one_is_named_and_nothing_stays(#[values("first", "second", "third")
 #[case::with_a_child(Action::HangWithChild)]
 fn a_hanging_one_is_killed_at_the_deadline_and_undone(#[case] action: Action) {
     let host = Host::recorded();
-    host.write_node_file(&json!({ "addTimeoutSeconds": 5 }));
+    // Killed after 12 s; three are for the undoing.
+    host.write_node_file(&json!({ "addTimeoutSeconds": 15 }));
     let pod = host.pod("web-0");
     let begin = Instant::now();
     add_with(&host, &pod, "second", action).fails(11, &["second"]);
     let took = begin.elapsed();
-    assert!(took >= Duration::from_secs(3), "it had its time: {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took >= Duration::from_secs(11), "it had its time: {took:?}");
+    assert!(took < Duration::from_secs(40), "{took:?}");
     assert_eq!(host.delegates.steps(), ["ADD first", "ADD second", "DEL second", "DEL first"]);
     host.assert_nothing_left("shop/blue");
 }
@@ -111,14 +112,15 @@ fn a_hanging_one_is_killed_at_the_deadline_and_undone(#[case] action: Action) {
 #[test]
 fn the_deadline_is_the_whole_adds_and_not_each_delegates() {
     let host = Host::recorded();
-    host.write_node_file(&json!({ "addTimeoutSeconds": 5 }));
+    // Delegates have 16 s, of which three are left to the third.
+    host.write_node_file(&json!({ "addTimeoutSeconds": 20 }));
     let pod = host.pod("web-0");
     for delegate in ["first", "second", "third"] {
-        host.delegates.install_as(delegate, &Script::default().on("ADD", &[Action::Slow(1700)]));
+        host.delegates.install_as(delegate, &Script::default().on("ADD", &[Action::Slow(6500)]));
     }
     let begin = Instant::now();
     Call::add("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host).fails(11, &["third"]);
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     host.assert_nothing_left("shop/blue");
 }
 

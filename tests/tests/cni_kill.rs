@@ -219,9 +219,10 @@ fn what_a_delegate_makes_after_its_add_was_killed_is_undone() {
 #[test]
 fn a_del_names_what_keeps_it_waiting_for_a_delegate_that_never_ends() {
     let host = Host::recorded();
-    host.write_node_file(&json!({ "addTimeoutSeconds": 1 }));
     let pod = host.pod("web-0");
     add_killed_under_its_delegate(&host, &pod, Action::Hang);
+    // How long a DEL waits.
+    host.write_node_file(&json!({ "addTimeoutSeconds": 1 }));
     let begin = Instant::now();
     let answer = Call::del("c1", &pod, &thin_config("shop/blue", "1.1.0")).run(&host);
     answer.fails(11, &["c1/net1", "delegate", "fuser", "c1@net1.lock"]);

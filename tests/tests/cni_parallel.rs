@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use knap_tests::{Call, Host, Sandbox, Seed, thin_config};
+use serde_json::json;
 
 const PAIRS: usize = 200;
 const WORKERS: usize = 16;
@@ -82,6 +83,8 @@ fn attached_and_detached_in_turns_no_two_live_ones_share_an_address() {
 fn calls_for_one_attachment_at_once_leave_one_or_nothing() {
     let mut seed = Seed::printed("calls_for_one_attachment_at_once_leave_one_or_nothing");
     let host = Host::recorded();
+    // Half of it an ADD waits for the lock; each of 24 has its turn.
+    host.write_node_file(&json!({ "addTimeoutSeconds": 240 }));
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
     let adds: Vec<bool> = (0..24).map(|_| seed.below(2) == 0).collect();

@@ -53,13 +53,13 @@ fn of_a_namespace_that_is_gone_all_is_torn_down() {
 #[test]
 fn of_a_namespace_made_anew_under_its_path_the_old_one_is_torn_down() {
     let (host, pod, _) = attached();
-    // Both exist for a moment, or the kernel might give the new one the old inode.
-    let new = host.pod("new");
+    // What somebody has open keeps its inode, which the kernel might give to the new one otherwise.
+    let old = fs::File::open(pod.path()).unwrap();
     pod.remove();
     let again = host.pod("web-0");
-    drop(new);
     reap(&host);
     assert_eq!(host.delegates.steps(), REVERSE);
+    drop(old);
     host.assert_nothing_left("shop/blue");
     drop(again);
 }

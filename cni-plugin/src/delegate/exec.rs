@@ -221,9 +221,9 @@ mod tests {
         let pid = folder.path().join("pid");
         let begun = Instant::now();
         let text = format!("sleep 300 & echo $! > {}; wait", pid.display());
-        let error = run(&text, b"", Duration::from_millis(500)).unwrap_err();
+        let error = run(&text, b"", Duration::from_secs(3)).unwrap_err();
         assert!(matches!(error, ExecError::Killed { .. }), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < LONG);
         let child: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         let state = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         let deadline = Instant::now() + LONG;

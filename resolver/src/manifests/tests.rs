@@ -16,12 +16,15 @@ struct World {
     _kept: TempDir,
 }
 
+/// In which a save in steps must be whole again: no longer than it takes until a second look.
+const STEPS: Duration = Duration::from_millis(300);
+
 impl World {
     fn new() -> Self {
         let kept = tempfile::tempdir().unwrap();
         let folder = kept.path().join("manifests");
         std::fs::create_dir(&folder).unwrap();
-        Self { folder, store: EmbeddedStore::open(&kept.path().join("state")).unwrap(), _kept: kept }
+        Self { folder, store: EmbeddedStore::in_memory().unwrap(), _kept: kept }
     }
 
     fn write(&self, file: &str, text: &str) {
@@ -222,7 +225,7 @@ async fn the_folder_is_followed() {
     let removed = world.until(&["first", "red"]).await;
     for took in [created, renamed, removed] {
         // Within a second, on a machine with nothing else to do; without the kernel's word it would be five.
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
     }
     world.write("b.yaml", "kind: [");
     broken.wait_for(|broken| !broken.is_empty()).await.unwrap();
@@ -235,17 +238,28 @@ async fn a_save_in_steps_removes_nothing() {
     let mut folder = Folder::new(&world.folder);
     world.write("a.yaml", &network("blue", "bridge"));
     folder.apply_once(&world.store).await.unwrap();
-    let before = world.network("blue").await;
     let watching = tokio::spawn(folder.watch(world.store.clone()));
-    for _ in 0..3 {
+    let mut rounds = 0;
+    for _ in 0..20 {
+        let before = world.network("blue").await;
+        let begin = Instant::now();
         world.write("a.yaml", "");
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(STEPS / 2).await;
         world.write("a.yaml", &(network("blue", "bridge") + &network("red", "bridge")));
+        let was_quick = begin.elapsed() < STEPS;
         world.until(&["blue", "red"]).await;
         world.write("a.yaml", &network("blue", "bridge"));
         world.until(&["blue"]).await;
+        // A round in which this test itself was late tells nothing.
+        if was_quick {
+            assert_eq!(world.network("blue").await.uid(), before.uid());
+            rounds += 1;
+        }
+        if rounds == 3 {
+            break;
+        }
     }
-    assert_eq!(world.network("blue").await.uid(), before.uid());
+    assert!(rounds > 0, "no save was quick");
     watching.abort();
 }
 

@@ -104,6 +104,9 @@ async fn among_many_leases_the_view_is_waited_for_and_not_the_store_searched() {
     deaf.release("late", "try-late", &[]).await.unwrap();
     assert_eq!(world.leases().await.len(), 510);
     world.attach("later", json!({})).await.unwrap();
+    // That it comes in time is the watch's affair.
+    let position = world.store.position::<NetworkLease>().await.unwrap();
+    replica.view.leases.told_up_to(position).await;
     let before = calls_of(&calls, &replica);
     assert!(before.contains(&"list networkleases ok 1".to_owned()), "the deaf one searches: {before:?}");
     replica.release("later", "try-later", &[]).await.unwrap();
