@@ -20,7 +20,7 @@ use super::wishes::Wishes;
 use super::{Attacher, LONGEST_DEADLINE};
 use crate::decision::DecisionId;
 use crate::fault;
-use crate::provision::is_decided;
+use crate::provision::{is_decided, is_ready};
 use crate::store::{ObjectName, Store};
 
 /// How long a Network may be waited for that the controller has not decided about yet.
@@ -104,23 +104,24 @@ impl<S: Store> Attacher<S> {
         }
     }
 
-    /// The Network: from the view, or read where the view has none. One that was made or changed a moment ago is waited
-    /// for, since pods and their Networks are often made together.
+    /// The Network: from the view, or read where the view has none that serves. One that was made or changed a moment ago is
+    /// waited for, since pods and their Networks are often made together.
     async fn network(&self, name: &NetworkName) -> Result<Arc<Network>, Refusal> {
-        let known = match self.view.network(name) {
-            Some(known) => known,
-            None => {
-                let object = ObjectName::namespaced(name.namespace(), name.name());
-                let read = self.store.get::<Network>(&object).await?;
-                Arc::new(read.ok_or_else(|| Refusal::UnknownNetwork(name.clone()))?)
-            }
-        };
-        if is_decided(&known) {
+        if let Some(known) = self.view.network(name).filter(|known| is_served(known)) {
             return Ok(known);
         }
-        let decided =
-            self.view.networks.until(|_| self.view.network(name).filter(|network| is_decided(network)));
-        Ok(timeout(PATIENCE, decided).await.unwrap_or(known))
+        // The view may be behind: what it says is enough to go on, and never to refuse.
+        let object = ObjectName::namespaced(name.namespace(), name.name());
+        let read = self.store.get::<Network>(&object).await?;
+        let read = Arc::new(read.ok_or_else(|| Refusal::UnknownNetwork(name.clone()))?);
+        if is_decided(&read) {
+            return Ok(read);
+        }
+        let decided = self.view.networks.until(|_| {
+            let known = self.view.network(name)?;
+            (known.metadata.generation >= read.metadata.generation && is_decided(&known)).then_some(known)
+        });
+        Ok(timeout(PATIENCE, decided).await.unwrap_or(read))
     }
 
     /// Whether the pod's namespace may use the Network.
@@ -161,6 +162,10 @@ impl<S: Store> Attacher<S> {
             }
         }
     }
+}
+
+fn is_served(network: &Network) -> bool {
+    is_ready(network) && network.metadata.deletion_timestamp.is_none()
 }
 
 /// The namespace that an attachment counts for: the pod's, or where there is none the Network's.

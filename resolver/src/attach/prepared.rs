@@ -77,7 +77,7 @@ impl Preparations {
         let mut kept = self.kept.lock();
         // Preparing may take long enough for another to prepare what has become of the Network since: that is what it offers.
         let now = view.network(name).map(|now| version_of(&now, class_of(view, &now).as_deref()));
-        if now.is_none_or(|now| now == prepared.version) {
+        if now.is_none_or(|now| !is_behind(&prepared.version, &now)) {
             view.leases.offer(name, prepared.layout.usable_slots());
             kept.insert(name.clone(), Arc::clone(&prepared));
         }
@@ -108,6 +108,12 @@ fn class_of(view: &View, network: &Network) -> Option<Arc<NetworkClass>> {
 
 fn version_of(network: &Network, class: Option<&NetworkClass>) -> Version {
     (network.resource_version(), class.and_then(ResourceExt::resource_version))
+}
+
+/// Whether what was prepared of this version is not of what the view knows now, nor of what it will know.
+fn is_behind(prepared: &Version, now: &Version) -> bool {
+    let number = |version: &Version| version.0.as_ref()?.parse::<u64>().ok();
+    number(prepared) <= number(now) && prepared != now
 }
 
 fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ use knap_api::{MOST_SUPERSEDED, NodeInventory, NodeInventorySpec, QUARANTINE_ANN
 use knap_core::{Boots, Causes, Fence, FenceReason, Standing};
 use knap_protocol::{BootId, NodeName};
 use kube::ResourceExt;
+use tokio::time::{Instant, sleep};
 
 use crate::store::{ObjectName, Store, StoreError};
 use crate::timestamp::rfc3339;
@@ -14,6 +15,9 @@ use crate::view::View;
 
 /// How long to wait before a write is repeated whose outcome is not known.
 const REPEAT: Duration = Duration::from_millis(100);
+
+/// How long a store is waited for that can't be read: an API server that is restarted is back in seconds.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a boot is not the one that attaches.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +58,15 @@ pub async fn begin_boot<S: Store>(
 ) -> Result<(), RecordError> {
     let failed = |source| RecordError::Store { node: node.clone(), boot: boot.clone(), source };
     let name = ObjectName::cluster(node.as_str());
+    let patience = Instant::now() + PATIENCE;
     loop {
-        let found = store.get::<NodeInventory>(&name).await.map_err(failed)?;
+        let found = match store.get::<NodeInventory>(&name).await {
+            Err(StoreError::Unavailable { .. }) if Instant::now() < patience => {
+                sleep(REPEAT).await;
+                continue;
+            }
+            found => found.map_err(failed)?,
+        };
         let boots = found.as_ref().map(boots_of).unwrap_or_default();
         match boots.standing(boot.as_str()) {
             Standing::Current => return Ok(()),
@@ -76,7 +87,7 @@ pub async fn begin_boot<S: Store>(
             ) => {}
             Err(error @ StoreError::Unavailable { .. }) => {
                 tracing::warn!(%node, %boot, %error, "can't tell whether a boot is recorded; looking again");
-                tokio::time::sleep(REPEAT).await;
+                sleep(REPEAT).await;
             }
             Err(error) => return Err(failed(error)),
         }

@@ -32,12 +32,9 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         reservations.retain(|reservation| reservation.spec.lease.is_none());
         let retired = retire(&self.store, &uid, reservations).await?;
         fault::point("network-retired");
-        // Nobody is kept waiting for it: without the Network, it leads nowhere.
-        match self.surroundings.withdraw(&ObjectName::of(network)).await {
-            Err(error @ StoreError::Refused { .. }) => {
-                tracing::warn!(network = name, %error, "can't remove what leads to the network");
-            }
-            withdrawn => withdrawn?,
+        // Nobody is kept waiting for it: without the Network it leads nowhere, and the next sweep tries again.
+        if let Err(error) = self.surroundings.withdraw(&ObjectName::of(network)).await {
+            tracing::warn!(network = name, %error, "can't remove what leads to the network");
         }
         if let Retired::Draining { leases } = retired {
             tracing::info!(network = name, attachments = leases, "deleted while attachments run");

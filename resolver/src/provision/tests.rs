@@ -9,8 +9,13 @@ use std::collections::BTreeSet;
 use knap_api::{Network, NetworkClass, Reservation};
 use serde_json::{Value, json};
 
-use crate::store::{ObjectName, Preconditions, Store};
+use tokio::sync::oneshot;
+
+use super::news::News;
+use super::{Provisioner, Published, Rules, Subject, Surroundings};
+use crate::store::{ObjectName, Preconditions, Store, StoreError};
 use crate::testing::{Troubled, World, controller};
+use crate::view::View;
 
 /// A class of macvlan that lets Networks name their subnets.
 fn fabric(more: &Value) -> Value {
@@ -45,6 +50,38 @@ async fn a_network_gets_class_code_and_a_subnet_of_its_own() {
         let verified = reservation.status.is_some_and(|status| status.verified);
         assert_eq!(verified, reservation.spec.cidr.is_some());
     }
+}
+
+/// Those around a Network know it, and can't be told that it goes.
+struct Deaf;
+
+impl Surroundings for Deaf {
+    async fn publish(&self, _: &Subject<'_>) -> Result<Option<Published>, StoreError> {
+        Ok(None)
+    }
+
+    async fn withdraw(&self, _: &ObjectName) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable { action: "list".to_owned(), source: "forbidden".into() })
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        self.withdraw(&ObjectName::cluster("any")).await
+    }
+
+    fn tell(&self, _: &Network, _: News) {}
+}
+
+#[tokio::test]
+async fn a_network_goes_though_what_leads_to_it_can_not_be_removed() {
+    let mut world = World::new().await;
+    world.stop_controller().await;
+    let (view, mut tasks) = View::follow(&world.store);
+    let provisioner = Provisioner::among(Deaf, world.store.clone(), view, Rules::default());
+    tasks.spawn(provisioner.run(oneshot::channel().0));
+    world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+    // Its finalizer is taken off.
+    world.remove("shop/blue").await;
+    assert!(world.get("shop/blue").await.is_none());
 }
 
 #[tokio::test]

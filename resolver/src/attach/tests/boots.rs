@@ -1,5 +1,8 @@
 //! Which boot of a node may attach.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures::future::join_all;
 use knap_api::{Fence, FenceReason, NodeInventory, QUARANTINE_ANNOTATION};
 use knap_protocol::{ProblemKind, ReconcileRequest};
@@ -8,7 +11,7 @@ use serde_json::{Value, json};
 use crate::attach::Refusal;
 use crate::nodes::put_inventory;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::{Replica, Troubled, World, eventually, place};
+use crate::testing::{Fate, Replica, Troubled, World, eventually, place};
 
 const BRIDGE: &str = r#"{"provider": "bridge"}"#;
 
@@ -190,4 +193,19 @@ async fn a_boot_that_is_fenced_from_its_first_moment_gets_nothing() {
     let refusal = world.attach("c2", of_boot("boot-2")).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Fenced { .. }), "{refusal}");
     assert_eq!(world.inventory().await.spec.fences.len(), 2);
+}
+
+#[tokio::test]
+async fn a_boot_is_recorded_by_a_store_that_answers_again() {
+    let world = world().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let store = Troubled::new(&world.store, move |call| {
+        let away =
+            call.verb == "get" && call.kind == "nodeinventories" && count.fetch_add(1, Ordering::SeqCst) < 3;
+        std::future::ready(if away { Fate::Lost } else { Fate::Served })
+    });
+    Replica::over(&store).await.attach("c1", json!({})).await.unwrap();
+    assert!(asked.load(Ordering::SeqCst) > 3);
+    assert_eq!(world.inventory().await.spec.boot_id, "boot-1");
 }

@@ -215,3 +215,26 @@ async fn what_is_given_up_or_not_verified_is_not_served_whatever_the_view_says()
     world.store.delete::<Reservation>(&subnet, &Preconditions::default()).await.unwrap();
     assert!(stale.attach("c1", json!({})).await.unwrap_err().to_string().contains("gone"));
 }
+
+#[tokio::test]
+async fn nobody_is_refused_by_what_a_view_that_is_behind_says_of_a_network() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowRequestedSubnets": true,
+        "subnets": [{"cidr": "10.9.0.0/16", "prefixLength": 24}]
+    });
+    world.class("fab", class).await;
+    let subnet = json!({"class": "fab", "subnets": ["10.9.7.0/24"]});
+    world.ready_network("bank/red", subnet.clone()).await;
+    world.network("shop/blue", subnet).await;
+    world.refusal("shop/blue", "Conflict").await;
+    let stale = Replica::over(&Troubled::held_back(&world.store)).await;
+    let refusal = stale.attach("c1", json!({})).await.unwrap_err();
+    assert!(refusal.to_string().contains("10.9.7.0/24"), "{refusal}");
+    world.remove("bank/red").await;
+    world.until_ready("shop/blue").await;
+    for container in ["c1", "c2"] {
+        stale.attach(container, json!({})).await.unwrap();
+    }
+    assert_eq!(world.leases().await.len(), 2);
+}

@@ -83,6 +83,7 @@ impl<S: Store> Keeper<S> {
     /// Never ends.
     pub(crate) async fn run(self) {
         let mut shown = None;
+        let mut is_trusted = false;
         let mut troubled = false;
         let mut unpublished = false;
         loop {
@@ -91,18 +92,24 @@ impl<S: Store> Keeper<S> {
                 unpublished = self.publish_to_webhooks(material, unpublished).await;
             }
             match looked {
-                Ok(()) => troubled = false,
+                // Another replica may have been faster in writing the Secret: then there is nothing to show yet.
+                Ok(()) => {
+                    troubled = false;
+                    if shown.is_some() && !std::mem::replace(&mut is_trusted, true) {
+                        self.readiness.lacks(LACKING, None);
+                    }
+                }
                 Err(error) if troubled => tracing::debug!(%error, "still can't keep the certificates"),
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::error!(error, "can't keep the certificates; trying again");
                     troubled = true;
-                    if shown.is_none() {
+                    if !is_trusted {
                         self.readiness.lacks(LACKING, Some(error));
                     }
                 }
             }
-            tokio::time::sleep(if shown.is_some() { self.terms.look } else { IMPATIENT }).await;
+            tokio::time::sleep(if is_trusted { self.terms.look } else { IMPATIENT }).await;
         }
     }
 
@@ -114,7 +121,6 @@ impl<S: Store> Keeper<S> {
             let serving = &material.serving;
             tracing::info!(secret = %self.secret.name(), expires = %serving.term.expires, names = ?serving.names, "serving by a new certificate");
             *shown = Some(material.clone());
-            self.readiness.lacks(LACKING, None);
         }
         self.publish(&material).await
     }
