@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -300,7 +301,11 @@ impl TinyDisk {
     /// Lets nobody write to it, or somebody again.
     pub fn read_only(&self, read_only: bool) {
         let flags = if read_only { MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY } else { MsFlags::MS_REMOUNT };
-        mount(None::<&str>, &self.folder, None::<&str>, flags, None::<&str>).expect("a remount");
+        // Not while somebody has a file open for writing.
+        eventually("it can be remounted", || {
+            let mounted = mount(None::<&str>, &self.folder, None::<&str>, flags, None::<&str>);
+            (mounted != Err(Errno::EBUSY)).then(|| mounted.expect("a remount"))
+        });
     }
 
     /// Makes room again.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Node;
 use knap_api::NodeInventory;
 use knap_protocol::AUDIENCE;
 use knap_tests::kubernetes::trust::published;
-use knap_tests::{AGENT, Agent, Call, Host, KubernetesApi, Objects, Replica, thin_config};
+use knap_tests::{AGENT, Agent, Call, Host, KubernetesApi, Objects, Replica, eventually, thin_config};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -217,8 +217,14 @@ async fn what_is_wrong_is_told_in_the_inventory_and_breaks_nothing_that_runs() {
 
     let size = usize::try_from(fs::metadata(&plugin).unwrap().len()).unwrap();
     let disk = host.tiny_disk_for_plugins(size * 4);
-    fs::remove_file(&plugin).unwrap();
-    disk.read_only(true);
+    // The agent may be faster, and install it again.
+    eventually("a folder without a plugin that nobody writes to", || {
+        let _ = fs::remove_file(&plugin);
+        disk.read_only(true);
+        let is_gone = !plugin.exists();
+        disk.read_only(is_gone);
+        is_gone.then_some(())
+    });
     cluster.told(&agent, 503, "PluginNotInstalled").await;
     disk.read_only(false);
     cluster.settled(&agent).await;

@@ -1,6 +1,6 @@
 //! The resolver in a cluster: its start, its Networks, its end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use knap_tests::{KubernetesApi, Objects, Replica};
@@ -92,7 +92,7 @@ async fn a_conflict_is_named_and_ends_with_the_other() {
 #[tokio::test]
 async fn a_replica_that_ends_says_so_first_and_answers_on() {
     let api = start().await;
-    let mut replica = api.replica(&["--drain=3"]);
+    let mut replica = api.replica(&["--drain=10"]);
     replica.start();
     replica.wait_ready().await;
     let objects = api.objects().await;
@@ -150,10 +150,9 @@ async fn the_controllers_move_on_when_their_replica_stops_dies_or_hangs() {
     serves().await;
 
     let mut stopped = take(&mut replicas, &objects, &first).await;
-    let begin = Instant::now();
     stopped.stop().await;
+    assert!(stopped.log().contains("gave back the leader's Lease"), "nobody has to wait until it runs out");
     let second = next_leader(&objects, Some(&first)).await;
-    assert!(begin.elapsed() < Duration::from_secs(12), "a Lease that is given back is not waited for");
     serves().await;
 
     let mut killed = take(&mut replicas, &objects, &second).await;

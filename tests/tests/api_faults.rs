@@ -42,7 +42,12 @@ async fn a_look_that_fails_is_repeated_before_anything_is_answered() {
     // One that fails for as long as anybody waits: what was made is withdrawn, and the caller told why.
     behind.proxy.on("get reservations", Fate::Refused(503));
     let problem = behind.refused("c9", json!({"deadlineSeconds": 3})).await;
-    assert!(problem.status == 503 && problem.detail.contains("reservations can't be read"), "{problem:?}");
+    // On a slow machine the withdrawal takes longer than is left: then its release is due, as for any plugin.
+    let named = problem.detail.contains("reservations can't be read");
+    assert!(problem.status == 503 && (named || problem.unsettled), "{problem:?}");
+    if problem.unsettled {
+        behind.release(&behind.replica, "c9", &[]).await;
+    }
     assert_eq!(behind.leases().await.len(), 3);
 }
 
@@ -58,10 +63,10 @@ async fn a_slow_api_server_makes_attachments_slow_and_not_wrong() {
     let addresses: BTreeSet<_> = replies.iter().flat_map(|reply| &reply.addresses).collect();
     assert_eq!(addresses.len(), 16);
     // Slower than anybody waits: said in time, and as something that may still come to be.
-    behind.proxy.on("create networkleases", Fate::Late(Duration::from_secs(4)));
+    behind.proxy.on("create networkleases", Fate::Late(Duration::from_secs(60)));
     let begin = Instant::now();
     let problem = behind.refused("c16", json!({"deadlineSeconds": 1})).await;
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     assert!(problem.status == 503 && problem.unsettled && problem.detail.contains("deadline"), "{problem:?}");
 }
 
@@ -72,8 +77,13 @@ async fn an_api_server_that_refuses_is_named_and_leaves_nothing() {
     let problem = behind.refused("c1", json!({})).await;
     assert!(problem.detail.contains("refused by the test") && !problem.unsettled, "{problem:?}");
     behind.proxy.on("* *", Fate::Refused(503));
-    let problem = behind.refused("c1", json!({"deadlineSeconds": 1})).await;
-    assert!(problem.status == 503 && problem.unsettled, "{problem:?}");
+    // Until its watches have told it of pod and boot, it reads these first, and nothing is open.
+    let open = async || {
+        let problem = behind.refused("c1", json!({"deadlineSeconds": 1})).await;
+        assert_eq!(problem.status, 503, "{problem:?}");
+        problem.unsettled.then_some(())
+    };
+    behind.objects.eventually("its create is refused, and open", open).await;
     assert!(behind.leases().await.is_empty());
     behind.proxy.heal();
     behind.attached("c1", json!({})).await;
@@ -83,8 +93,9 @@ async fn an_api_server_that_refuses_is_named_and_leaves_nothing() {
 async fn a_create_that_commits_after_everybody_gave_up_goes_with_the_release_sent_again() {
     let behind = Behind::start("late-commit").await;
     behind.proxy.on("create networkleases", Fate::Held);
-    let problem = behind.refused("c1", json!({"deadlineSeconds": 1})).await;
+    let problem = behind.refused("c1", json!({"deadlineSeconds": 5})).await;
     assert!(problem.unsettled, "the plugin has to know: {problem:?}");
+    assert!(behind.proxy.seen("create networkleases") > 0, "it is under way");
     // The plugin's release overtakes the create, on this replica and on another.
     behind.release(&behind.replica, "c1", &[]).await;
     behind.release(&behind.cluster.leader, "c1", &[]).await;
@@ -134,8 +145,12 @@ async fn a_replica_is_ready_when_it_knows_everything_and_not_before() {
     behind.objects.eventually("it says what it still reads", told).await;
     let refused = replica.attach("n1", "half-known-c2", behind.of_network(json!({}))).await.unwrap();
     assert!(refused.status == 503 && refused.body.contains("networkleases"), "{refused:?}");
-    // Half of the list is no list.
-    proxy.once("list networkleases", Fate::AnswerHalf);
+    // Half of the list is no list; the one that is held ends so too.
+    let before = proxy.seen("list networkleases");
+    proxy.on("list networkleases", Fate::AnswerHalf);
+    let again = async || (proxy.seen("list networkleases") > before).then_some(());
+    behind.objects.eventually("it lists again", again).await;
+    assert!(replica.readyz().await.is_err());
     proxy.on("list networkleases", Fate::Forward);
     replica.wait_ready().await;
     let again = replica.attached("n1", "half-known-c1", behind.of_network(json!({}))).await;

@@ -15,7 +15,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider, pa
 pub const NAMESPACE: &str = "default";
 
 /// A resolver that runs publishes it in less.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 /// By kubeconfig, since every API has resolvers of its own.
 static KNOWN: LazyLock<Mutex<HashMap<PathBuf, String>>> = LazyLock::new(Mutex::default);
