@@ -53,7 +53,7 @@ tests() {
 }
 
 # One set of packages and features for all that is built here, so that nothing is compiled twice.
-workspace=(--locked --workspace --features "knap-cni/fault-points,knap-resolver/fault-points")
+workspace=(--locked --workspace --features "knap-cni/fault-points,knap-installer/fault-points,knap-resolver/fault-points")
 
 # The programs that all tiers but the first two run.
 build_programs() {

@@ -4,6 +4,7 @@
 
 mod agent;
 pub mod cli;
+mod fault;
 mod file_stamp;
 mod host_root;
 mod in_root;

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::fault;
+
 /// A file could not be replaced; the one that was there is untouched.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {action} {}: {source}; check that the folder is writable and has space", path.display())]
@@ -68,6 +70,7 @@ pub(crate) fn replace<E: From<ReplaceError>>(
 /// Moves a file in its folder, durably.
 pub(crate) fn rename_synced(from: &Path, to: &Path) -> Result<(), ReplaceError> {
     fs::rename(from, to).map_err(failed("rename a file to", to))?;
+    fault::point("replace.renamed");
     let folder = to.parent().unwrap_or(Path::new("/"));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder", folder))
 }
@@ -111,8 +114,14 @@ fn write_synced(path: &Path, content: &[u8], mode: u32) -> Result<(), ReplaceErr
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         // Whatever the process's umask says.
         file.set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(content)?;
-        file.sync_all()
+        // In two halves, for a test that ends it in between.
+        let (first, rest) = content.split_at(content.len() / 2);
+        file.write_all(first)?;
+        fault::point("replace.half-written");
+        file.write_all(rest)?;
+        file.sync_all()?;
+        fault::point("replace.written");
+        Ok(())
     };
     write().map_err(failed("write", path))
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds all that the tiers run.
-pub const BUILD: &str = "cargo build --workspace --features knap-cni/fault-points,knap-resolver/fault-points";
+pub const BUILD: &str = "cargo build --workspace --features \
+    knap-cni/fault-points,knap-installer/fault-points,knap-resolver/fault-points";
 
 /// The CNI plugin, built with fault points.
 pub fn knap() -> PathBuf {

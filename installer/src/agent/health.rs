@@ -1,8 +1,9 @@
 //! `/healthz` and `/readyz`, for probes of the kubelet and for people.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use super::node::Node;
 
 /// A request that takes longer is not a probe's.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Requests at once. Every process of the host's network can ask; one that is slow must not keep the kubelet from it.
+/// Requests at once. Every process of the host's network can ask; what holds them all must not keep the kubelet from it, so that the
+/// oldest goes when another one comes.
 const AT_ONCE: usize = 32;
 /// No request line of a probe is longer. Bytes.
 const LONGEST_LINE: u64 = 1024;
@@ -36,24 +38,45 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Answers requests, as long as the process lives.
 pub(crate) fn serve(listener: &TcpListener, node: &Node) {
-    let answering = AtomicUsize::new(0);
+    let asking = Asking::default();
     thread::scope(|scope| {
         for stream in listener.incoming().flatten() {
-            if answering.load(Ordering::SeqCst) >= AT_ONCE {
-                continue;
-            }
-            answering.fetch_add(1, Ordering::SeqCst);
-            let answered = thread::Builder::new().name("probe".to_owned()).spawn_scoped(scope, || {
+            let (stream, asking) = (Arc::new(stream), &asking);
+            asking.came(&stream);
+            let asked = Arc::clone(&stream);
+            let answered = thread::Builder::new().name("probe".to_owned()).spawn_scoped(scope, move || {
                 // Whoever asked has gone; the next one may not have.
-                let _ = answer(&stream, &|path| reply(path, node));
-                drop(stream);
-                answering.fetch_sub(1, Ordering::SeqCst);
+                let _ = answer(&asked, &|path| reply(path, node));
+                asking.went(&asked);
             });
             if answered.is_err() {
-                answering.fetch_sub(1, Ordering::SeqCst);
+                asking.went(&stream);
             }
         }
     });
+}
+
+/// Who has not been answered yet, the oldest first.
+#[derive(Debug, Default)]
+struct Asking(Mutex<VecDeque<Arc<TcpStream>>>);
+
+impl Asking {
+    /// Somebody asks; where there are [`AT_ONCE`] already, the oldest of them is waited for no more.
+    fn came(&self, stream: &Arc<TcpStream>) {
+        let mut asking = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.len() >= AT_ONCE
+            && let Some(oldest) = asking.pop_front()
+        {
+            // It may have gone by itself.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+        asking.push_back(Arc::clone(stream));
+    }
+
+    fn went(&self, stream: &Arc<TcpStream>) {
+        let mut asking = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asking.retain(|other| !Arc::ptr_eq(other, stream));
+    }
 }
 
 /// Status and text for a path.

@@ -103,7 +103,13 @@ esac"#
     }
 
     pub(crate) fn agent_with(&self, plugin: &Path, more: &[&str]) -> Agent {
-        Agent::start(self, plugin, more)
+        Agent::start(self, plugin, more, &[])
+    }
+
+    /// One that is killed at a fault point.
+    #[cfg(feature = "fault-points")]
+    pub(crate) fn agent_dying_at(&self, plugin: &Path, point: &str) -> Agent {
+        Agent::start(self, plugin, &[], &[("KNAP_FAULT_POINT", point)])
     }
 }
 
@@ -115,7 +121,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    fn start(node: &Node, plugin: &Path, more: &[&str]) -> Self {
+    fn start(node: &Node, plugin: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = node.path(&format!("log-{port}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_knap-installer"));
@@ -136,6 +142,7 @@ impl Agent {
         }
         command
             .arg(format!("--health-address=127.0.0.1:{port}"))
+            .envs(environment.iter().copied())
             .env("POD_NAME", format!("knap-node-{port}"));
         let child = command.stderr(fs::File::create(&log).unwrap()).stdin(Stdio::null()).spawn().unwrap();
         Self { child, port, log }
@@ -149,6 +156,11 @@ impl Agent {
         format!("knap-node-{}", self.port)
     }
 
+    /// A connection on which nothing is asked yet.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+    }
+
     /// Status and text; none where nobody answers.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
@@ -157,6 +169,12 @@ impl Agent {
         stream.read_to_string(&mut answer).ok()?;
         let (head, text) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, text.to_owned()))
+    }
+
+    /// How it ended, if it has.
+    #[cfg(feature = "fault-points")]
+    pub(crate) fn has_died(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub(crate) fn wait_ready(&self) {
