@@ -15,6 +15,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod nodes;
 pub mod provision;
+mod quickened;
 pub mod store;
 #[cfg(test)]
 mod testing;

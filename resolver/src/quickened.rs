@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// As many durations as wanted, if this variable has them: `730,90,7`, in seconds.
 #[cfg(feature = "fault-points")]
-pub(super) fn quickened<const COUNT: usize>(variable: &str) -> Option<[Duration; COUNT]> {
+pub(crate) fn quickened<const COUNT: usize>(variable: &str) -> Option<[Duration; COUNT]> {
     let given = std::env::var(variable).ok()?;
     let seconds = given.split(',').map(|given| given.parse().map(Duration::from_secs));
     seconds.collect::<Result<Vec<_>, _>>().ok()?.try_into().ok()
@@ -12,6 +12,6 @@ pub(super) fn quickened<const COUNT: usize>(variable: &str) -> Option<[Duration;
 
 /// None.
 #[cfg(not(feature = "fault-points"))]
-pub(super) const fn quickened<const COUNT: usize>(_: &str) -> Option<[Duration; COUNT]> {
+pub(crate) const fn quickened<const COUNT: usize>(_: &str) -> Option<[Duration; COUNT]> {
     None
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use knap_api::{Reservation, ReservationSpec, ReservedFor};
+use knap_protocol::NetworkView;
 use knap_resolver::store::kubernetes::KubernetesStore;
 use knap_resolver::store::{Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
-use knap_tests::{ADMIN, GENEROUS, KubernetesApi};
+use knap_tests::{ADMIN, Cluster, GENEROUS, KubernetesApi};
 use kube::ResourceExt;
+use serde_json::json;
 
 /// More than a call may take, and less than a test's patience.
 const BOUNDED: Duration = Duration::from_secs(20);
@@ -202,4 +204,31 @@ async fn missing_definitions_are_named_and_waited_for() {
     api.install_crds().await;
     assert!(watch.await.unwrap(), "the watch begins as soon as it can");
     create(&store, "blue").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_on_a_dead_connection_is_begun_again() {
+    let cluster = Cluster::shared().await;
+    let objects = cluster.api.objects().await;
+    let proxy = cluster.api.proxy().await;
+    let mut replica = cluster.api.replica(&[&proxy.flag()]).with("KNAP_WATCH_SECONDS", "3,5");
+    replica.start();
+    replica.wait_ready().await;
+    objects.namespace("silent", &[]).await;
+    let knows = async |network: &str| {
+        objects.network(network, json!({"provider": "bridge"})).await;
+        objects.ready(network).await;
+        let known = async || {
+            let known: Vec<NetworkView> = replica.ask("GET", "/v1/networks", None).await?.json();
+            known.iter().any(|known| known.network.to_string() == network).then_some(())
+        };
+        objects.eventually("the replica knows the Network", known).await;
+    };
+    knows("silent/before").await;
+    assert!(!replica.log().contains("can't watch"), "a turn is no trouble");
+    // Nobody says that they are dead: neither the API server's end of the turn comes through, nor one of TCP.
+    proxy.silence();
+    knows("silent/after").await;
+    replica.wait_logged("can't watch; trying again until it succeeds").await;
+    replica.wait_logged("watching again").await;
 }

@@ -10,7 +10,6 @@ pub(crate) mod leader;
 pub(crate) mod nad;
 pub(crate) mod node_tokens;
 pub(crate) mod own_networks;
-mod quickened;
 mod shared_secret;
 mod surroundings;
 pub mod webhooks;

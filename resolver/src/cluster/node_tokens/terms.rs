@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::quickened::quickened;
+use crate::quickened::quickened;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -62,7 +62,7 @@ impl KubernetesStore {
         // It would repeat writes too, for longer than anybody waits.
         calls.default_retry = false;
         let mut watches = calls.clone();
-        watches.read_timeout = Some(watch::SILENCE);
+        watches.read_timeout = Some(watch::Terms::of_this_build().silence);
         // An answer is waited for from its request on, not from when its connection went idle.
         watches.reset_reader_on_write = true;
         let client = |config| {

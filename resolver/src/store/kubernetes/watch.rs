@@ -13,13 +13,27 @@ use kube::runtime::watcher::{self, Event, watcher};
 
 use super::call::CallError;
 use super::without_managed_fields;
+use crate::quickened::quickened;
 use crate::store::{Kind, WatchEvent};
 
-/// After how many seconds the API server ends a watch that is then taken up again. It tells the version that it is at shortly
-/// before, so that a kind which never changes does not fall behind what the API server remembers.
-const TURN: u32 = 60;
-/// A connection on which nothing was heard for so long is dead. More than [`TURN`].
-pub(super) const SILENCE: Duration = Duration::from_secs(75);
+/// How long a watch and its connection last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// After so long the API server ends a watch that is then taken up again. It tells the version that it is at shortly before,
+    /// so that a kind which never changes does not fall behind what the API server remembers.
+    turn: Duration,
+    /// A connection on which nothing was heard for so long is dead. More than the turn.
+    pub(super) silence: Duration,
+}
+
+impl Terms {
+    /// What this program runs on: a test may see connections die, by `KNAP_WATCH_SECONDS=turn,silence`.
+    pub(super) fn of_this_build() -> Self {
+        let [turn, silence] = quickened("KNAP_WATCH_SECONDS").unwrap_or([60, 75].map(Duration::from_secs));
+        Self { turn, silence }
+    }
+}
+
 /// Between attempts: at first, and at most.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -116,7 +130,8 @@ fn guarding<K: Kind>(client: Client) -> BoxStream<'static, Told<K>> {
 }
 
 fn configuration() -> watcher::Config {
-    watcher::Config::default().timeout(TURN)
+    let turn = Terms::of_this_build().turn.as_secs();
+    watcher::Config::default().timeout(u32::try_from(turn).unwrap_or(u32::MAX))
 }
 
 fn delays() -> ExponentialBackoff {

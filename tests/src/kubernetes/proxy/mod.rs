@@ -30,7 +30,7 @@ use tower::Service;
 
 use self::call::Call;
 use self::rules::Rules;
-use super::{ADMIN, KubernetesApi};
+use super::{KubernetesApi, RESOLVER};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl KubernetesApi {
         fs::write(&authority, identity.cert.pem()).expect("the proxy's certificate");
         fs::write(&kubeconfig, kubeconfig_of(address, &authority).to_string()).expect("a kubeconfig");
 
-        let mut config = self.config(ADMIN).await;
+        let mut config = self.config(RESOLVER).await;
         config.default_retry = false;
         config.read_timeout = None;
         let upstream = Client::try_from(config).expect("a client");
@@ -108,6 +108,11 @@ impl Proxy {
         self.rules.clear();
     }
 
+    /// The watches that run tell nothing any more, nor end: their connections are there, and dead. Later ones are as ever.
+    pub fn silence(&self) {
+        self.rules.silence();
+    }
+
     /// How many requests like that have come.
     pub fn seen(&self, pattern: &str) -> usize {
         self.rules.seen(pattern)
@@ -126,8 +131,8 @@ fn kubeconfig_of(address: SocketAddr, authority: &std::path::Path) -> serde_json
         "clusters": [{ "name": "test", "cluster": {
             "server": format!("https://{address}"), "certificate-authority": authority,
         } }],
-        "users": [{ "name": ADMIN, "user": { "token": ADMIN } }],
-        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": ADMIN } }],
+        "users": [{ "name": RESOLVER, "user": { "token": RESOLVER } }],
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": RESOLVER } }],
     })
 }
 
@@ -280,17 +285,20 @@ async fn half(answer: Response) -> Result<Response, Cut> {
 
 /// What a watch tells, as long as it is not held or cut.
 fn held_back(told: Body, rules: Arc<Rules>, call: Call) -> Body {
-    let pieces =
-        stream::unfold((told.into_data_stream(), rules, call), |(mut told, rules, call)| async move {
-            let piece = tokio::select! {
-                piece = told.next() => piece?.map_err(|_| Cut),
-                () = rules.cut(&call) => Err(Cut),
-            };
-            let piece = match rules.released(&call).await {
-                Fate::Lost => Err(Cut),
-                _ => piece,
-            };
-            Some((piece, (told, rules, call)))
-        });
+    let silences = rules.silences();
+    let told = (told.into_data_stream(), rules, call, silences);
+    let pieces = stream::unfold(told, |(mut told, rules, call, mut silences)| async move {
+        let piece = tokio::select! {
+            biased;
+            _ = silences.changed() => std::future::pending().await,
+            () = rules.cut(&call) => Err(Cut),
+            piece = told.next() => piece?.map_err(|_| Cut),
+        };
+        let piece = match rules.released(&call).await {
+            Fate::Lost => Err(Cut),
+            _ => piece,
+        };
+        Some((piece, (told, rules, call, silences)))
+    });
     Body::from_stream(pieces)
 }

@@ -20,11 +20,17 @@ struct Rule {
 pub(super) struct Rules {
     rules: watch::Sender<Vec<Rule>>,
     seen: std::sync::Mutex<BTreeMap<String, (Call, usize)>>,
+    /// How often all watches that ran were silenced.
+    silences: watch::Sender<usize>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { rules: watch::Sender::new(Vec::new()), seen: std::sync::Mutex::default() }
+        Self {
+            rules: watch::Sender::new(Vec::new()),
+            seen: std::sync::Mutex::default(),
+            silences: watch::Sender::new(0),
+        }
     }
 }
 
@@ -74,6 +80,15 @@ impl Rules {
             .wait_for(|rules| standing(rules, call) == Fate::Lost)
             .await
             .expect("rules of a proxy that lives");
+    }
+
+    pub(super) fn silence(&self) {
+        self.silences.send_modify(|count| *count += 1);
+    }
+
+    /// What tells a watch that begins now when it is silenced.
+    pub(super) fn silences(&self) -> watch::Receiver<usize> {
+        self.silences.subscribe()
     }
 
     pub(super) fn seen(&self, pattern: &str) -> usize {
