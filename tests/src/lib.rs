@@ -35,7 +35,7 @@ pub use kernel::bare;
 #[cfg(feature = "api")]
 pub use kubernetes::{
     ADMIN, AGENT, Attached, Behind, Caller, Cluster, Counters, Fate, Finished, KubernetesApi, NOBODY,
-    Objects, Proxy, Replica, Reply, WEBHOOKS, Written, condition,
+    Objects, Proxy, RESOLVER, Replica, Reply, WEBHOOKS, Written, condition,
 };
 pub use ledger::LedgerView;
 pub use plugin::{ALL_VERSIONS, Answer, Call, CniError, thin_config};

@@ -376,7 +376,7 @@ async fn keys_are_rotated_while_requests_flow_and_tokens_expire() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_says_why_it_is_not_attached_and_how_often() {
-    let (_api, replica, objects) = start().await;
+    let (api, replica, objects) = start().await;
     let pod = objects.pod("shop/web-0", "n1").await;
     let there = objects.pod("shop/there", "n2").await;
     let mut decisions = Vec::new();
@@ -410,4 +410,35 @@ async fn a_pod_says_why_it_is_not_attached_and_how_often() {
     let event = objects.eventually("the Event on the other pod", told).await;
     let note = event.note.unwrap();
     assert!(note.contains("bound to node n2") && note.contains(&foreign), "{note}");
+    let asked = api.asked_by_resolvers();
+    assert_eq!(asked.get("create events"), Some(&false), "by a right of the chart: {asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_in_json_has_the_decision_that_an_answer_names() {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    let mut replica = api.start_replicas_with(1, &["--log-format=json"]).await.pop().unwrap();
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    let refusal = refused(
+        "no Network",
+        replica.attach("n1", "c1", json!({"network": "shop/none"})).await,
+        404,
+        &["shop/none"],
+    );
+    replica.wait_logged(&refusal.id).await;
+    replica.stop().await;
+    let log = replica.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        assert!(["timestamp", "level", "message"].iter().all(|key| line[key].is_string()), "{line}");
+    }
+    let line = lines.iter().find(|line| line["message"] == "refused").expect("a line of the refusal");
+    let of = |key: &str| line[key].as_str().unwrap_or_default();
+    assert_eq!((of("id"), of("network"), of("node")), (refusal.id.as_str(), "shop/none", "n1"), "{line}");
+    assert!(of("refusal").contains("shop/none") && of("level") == "WARN", "{line}");
 }

@@ -1,6 +1,7 @@
 //! A Kubernetes API of a test's own: a real etcd and kube-apiserver on loopback, in a folder that goes with them.
 
 mod agent;
+mod audit;
 mod behind;
 mod caller;
 mod cluster;
@@ -16,6 +17,7 @@ mod pods;
 mod ports;
 mod proxy;
 mod replica;
+mod roles;
 mod server;
 pub mod trust;
 mod webhooks;
@@ -41,6 +43,7 @@ pub use self::finished::Finished;
 pub use self::objects::{Objects, condition};
 pub use self::proxy::{Fate, Proxy};
 pub use self::replica::{Replica, Reply};
+pub use self::roles::RESOLVER;
 pub use self::webhooks::{WEBHOOKS, Written};
 
 use self::daemon::Daemon;
@@ -86,8 +89,13 @@ impl KubernetesApi {
         let folder = fresh_folder();
         let etcd = Etcd::start(&assets, folder.path());
         let server = Server::start(&assets, folder.path(), etcd.url(), address);
-        let api = Self { controllers: Vec::new(), server, etcd, folder };
+        let mut api = Self { controllers: Vec::new(), server, etcd, folder };
         api.wait_ready().await;
+        api.server.serves();
+        if address.is_none() {
+            // On nodes, it is the chart that gives them.
+            api.give_roles().await;
+        }
         api
     }
 
@@ -104,7 +112,7 @@ impl KubernetesApi {
         api
     }
 
-    /// A kubeconfig file of [`ADMIN`] or [`NOBODY`].
+    /// A kubeconfig file of [`ADMIN`], [`NOBODY`] or [`RESOLVER`].
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.server.kubeconfig(user)
     }
@@ -119,7 +127,7 @@ impl KubernetesApi {
         std::fs::read_to_string(self.server.certificate()).expect("the API server's certificate")
     }
 
-    /// What a client of [`ADMIN`] or [`NOBODY`] is made from.
+    /// What a client of one of these is made from.
     pub async fn config(&self, user: &str) -> Config {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)).expect("the kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
@@ -150,6 +158,7 @@ impl KubernetesApi {
     pub async fn restart_server(&mut self) {
         self.server.restart();
         self.wait_ready().await;
+        self.server.serves();
     }
 
     /// Lets kube-apiserver accept connections and answer nothing.

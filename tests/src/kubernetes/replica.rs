@@ -16,7 +16,7 @@ use tokio::runtime::{Handle, Id};
 use ureq::tls::TlsConfig;
 
 use super::daemon::Daemon;
-use super::{ADMIN, KubernetesApi, Objects, ports, trust};
+use super::{ADMIN, KubernetesApi, Objects, RESOLVER, ports, trust};
 use crate::resolver::request_over;
 use crate::{GENEROUS, binaries};
 
@@ -27,6 +27,7 @@ pub struct Replica {
     port: u16,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Of [`ADMIN`]: what the test itself does.
     kubeconfig: PathBuf,
     log: PathBuf,
     daemon: Option<Daemon>,
@@ -65,7 +66,7 @@ impl KubernetesApi {
         // Unless the test says otherwise.
         for usual in [
             "--log=debug,hyper=info,tower=info".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--kubeconfig={}", self.kubeconfig(RESOLVER).display()),
             "--drain=0".to_owned(),
         ] {
             let name = usual.split('=').next().unwrap_or_default();
@@ -133,7 +134,7 @@ impl Replica {
         format!("https://{}:{}", self.host, self.port)
     }
 
-    /// Of the user that it runs as, who may do everything.
+    /// Of a user of its API who may do everything.
     pub(super) fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
@@ -319,7 +320,17 @@ impl Replica {
 
     /// Freezes it: connections are accepted by the kernel, and nobody answers.
     pub fn freeze(&self) {
-        self.daemon.as_ref().expect("a running resolver").signal(Signal::SIGSTOP);
+        let daemon = self.daemon.as_ref().expect("a running resolver");
+        daemon.signal(Signal::SIGSTOP);
+        // A thread that runs on another processor may still answer one.
+        let tasks = format!("/proc/{}/task", daemon.pid());
+        crate::eventually("the resolver is frozen", || {
+            let mut states = fs::read_dir(&tasks)
+                .expect("its threads")
+                .flatten()
+                .map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
+            states.all(|status| status.contains("State:\tT")).then_some(())
+        });
     }
 
     /// Ends [`Replica::freeze`].

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use super::audit::Audit;
 use super::daemon::Daemon;
-use super::ports;
-use super::{ADMIN, NOBODY};
+use super::{ADMIN, NOBODY, RESOLVER};
+use super::{audit, ports, roles};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -20,6 +21,8 @@ pub(super) struct Server {
     address: Option<Ipv4Addr>,
     port: u16,
     daemon: Option<Daemon>,
+    /// What users ask, as it is noted; of each of its lives.
+    audits: Vec<Audit>,
 }
 
 impl Server {
@@ -31,11 +34,14 @@ impl Server {
             address,
             port: ports::free(),
             daemon: None,
+            audits: Vec::new(),
         };
         fs::create_dir_all(&server.folder).expect("a folder for kube-apiserver");
         let tokens = format!("{ADMIN},{ADMIN},{ADMIN},system:masters\n{NOBODY},{NOBODY},{NOBODY},\n");
+        let tokens = tokens + &roles::token_line();
         fs::write(server.tokens(), tokens).expect("a file of tokens");
-        for user in [ADMIN, NOBODY] {
+        fs::write(server.audit_policy(), audit::policy().to_string()).expect("an audit policy");
+        for user in [ADMIN, NOBODY, RESOLVER] {
             server.write_kubeconfig(user);
         }
         let key = rcgen::KeyPair::generate().expect("a key");
@@ -49,6 +55,7 @@ impl Server {
     /// Starts it, after [`Server::kill`] with the certificate and the port that it had.
     pub(super) fn restart(&mut self) {
         assert!(self.daemon.is_none(), "kube-apiserver runs already");
+        let notes = Audit::of_life(&self.folder, self.audits.len());
         let mut arguments = vec![
             format!("--etcd-servers={}", self.etcd),
             format!("--cert-dir={}", self.folder.display()),
@@ -60,6 +67,8 @@ impl Server {
             format!("--service-account-signing-key-file={}", self.private_key().display()),
             format!("--token-auth-file={}", self.tokens().display()),
             "--authorization-mode=RBAC".to_owned(),
+            format!("--audit-policy-file={}", self.audit_policy().display()),
+            format!("--audit-log-path={}", notes.path().display()),
         ];
         let more: &[&str] = if self.address.is_some() {
             &[
@@ -75,6 +84,7 @@ impl Server {
         };
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         self.daemon = Some(Daemon::start(&self.program, &arguments, &self.folder.join("log")));
+        self.audits.push(notes);
     }
 
     pub(super) fn kill(&mut self) {
@@ -132,6 +142,20 @@ impl Server {
 
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens.csv")
+    }
+
+    fn audit_policy(&self) -> PathBuf {
+        self.folder.join("audit-policy.json")
+    }
+
+    /// What was noted in its lives.
+    pub(super) fn audits(&self) -> &[Audit] {
+        &self.audits
+    }
+
+    /// Says that it serves: from here on it knows all roles.
+    pub(super) fn serves(&mut self) {
+        self.audits.last_mut().expect("a life of the server").from_here_on();
     }
 
     /// What signs service accounts' tokens.
