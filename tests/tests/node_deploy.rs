@@ -111,6 +111,19 @@ fn every_value_of_the_chart_makes_valid_objects() {
     assert!(!text.contains("NetworkPolicy"));
 }
 
+/// A node's agent asks the resolver alone: who takes its token can do nothing at the API server.
+#[test]
+fn the_agents_account_has_no_rights() {
+    for objects in [kustomized("deploy"), kustomized("deploy/monitoring"), charted(&["node.privileged=true"])] {
+        let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
+        let subjects: Vec<_> = bindings.flat_map(|binding| binding["subjects"].as_array().unwrap()).collect();
+        assert!(subjects.iter().any(|subject| subject["name"] == "knap-resolver"), "{subjects:?}");
+        for subject in subjects {
+            assert_eq!((&subject["kind"], subject["name"] == "knap-node"), (&json!("ServiceAccount"), false));
+        }
+    }
+}
+
 #[test]
 fn the_chart_limits_the_resolver_to_the_ports_it_is_given() {
     let policy = |values: &[&str]| {
