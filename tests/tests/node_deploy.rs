@@ -11,8 +11,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use knap_tests::nodes::Cluster;
+use knap_tests::eventually;
 use knap_tests::nodes::manifests::{assert_strictly, charted, charted_in, identity, kustomized, webhooks};
+use knap_tests::nodes::{Cluster, SYSTEM};
 use serde_json::{Value, json};
 
 /// Checks an object against its kind, as Kubernetes 1.33 has it.
@@ -114,7 +115,8 @@ fn every_value_of_the_chart_makes_valid_objects() {
 /// A node's agent asks the resolver alone: who takes its token can do nothing at the API server.
 #[test]
 fn the_agents_account_has_no_rights() {
-    for objects in [kustomized("deploy"), kustomized("deploy/monitoring"), charted(&["node.privileged=true"])] {
+    for objects in [kustomized("deploy"), kustomized("deploy/monitoring"), charted(&["node.privileged=true"])]
+    {
         let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
         let subjects: Vec<_> = bindings.flat_map(|binding| binding["subjects"].as_array().unwrap()).collect();
         assert!(subjects.iter().any(|subject| subject["name"] == "knap-resolver"), "{subjects:?}");
@@ -224,20 +226,48 @@ fn capability(name: &str) -> u32 {
     }
 }
 
-/// As docs/deploy.md says it.
+/// As docs/deploy.md says it, after pods have come and gone.
 #[tokio::test]
 async fn taken_away_it_leaves_the_node_as_it_was() {
     let cluster = Cluster::alone().await;
-    let with_knap = cluster.node().tree();
-    assert!(with_knap.contains_key("/opt/cni/bin/knap"), "{with_knap:?}");
+    let objects = cluster.api.objects().await;
+    objects.namespace("away", &[]).await;
+    objects.network("away/blue", json!({ "provider": "bridge" })).await;
+    let network = objects.network_with("away/blue", "Published", "True", "").await;
+    let bridge = network.status.unwrap().segment.unwrap().bridge.unwrap();
+    cluster.create_pod("away/a", &json!({ "k8s.v1.cni.cncf.io/networks": "blue" }));
+    cluster.pod_ready("away/a").await;
+    assert!(cluster.node().machine().network().has_interface(&bridge));
+    assert_eq!(cluster.node_labels()["network.knap.github.com/built-in-bridge"], "true");
+    assert!(cluster.node().tree().contains_key("/opt/cni/bin/knap"));
+
+    cluster.delete_pod("away/a");
+    cluster.api.kubectl_ok("delete networks.knap.github.com --all --all-namespaces --timeout=60s", "");
+    cluster.api.kubectl_ok("delete networkclasses.knap.github.com --all", "");
     let arguments = "/spec/template/spec/containers/0/args/-";
     cluster.patch_agents(&json!([{ "op": "add", "path": arguments, "value": "--uninstall" }]));
-    cluster.wait_knap_ready().await;
-    let after = cluster.node().tree();
-    let before = cluster.before_knap();
-    let left: Vec<_> = after.iter().filter(|(path, content)| before.get(*path) != Some(content)).collect();
-    let missing: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    cluster.wait_rolled_out(SYSTEM, "daemonset/knap-node").await;
+    let webhooks = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+    let deleted = cluster.api.kubectl_ok(&format!("delete {webhooks} -l knap.github.com/webhooks=true"), "");
+    assert_eq!(deleted.lines().count(), 2, "{deleted}");
+    let list = json!({
+        "apiVersion": "v1", "kind": "List", "items": cluster.as_known(kustomized("deploy")),
+    });
+    cluster.api.kubectl_ok("delete -f - --ignore-not-found --timeout=120s", &list.to_string());
+    let labels = "network.knap.github.com/built-in-bridge- network.knap.github.com/ipam.dhcp-";
+    cluster.api.kubectl_ok(&format!("label nodes --all {labels}"), "");
+
+    let (after, before) = (cluster.node().tree(), cluster.before_knap());
+    let left: Vec<_> =
+        after.iter().filter(|(path, content)| before.tree.get(*path) != Some(content)).collect();
+    let missing: Vec<_> = before.tree.keys().filter(|path| !after.contains_key(*path)).collect();
     assert!(left.is_empty() && missing.is_empty(), "left: {left:#?}, missing: {missing:#?}");
+    // The default network's own bridge came with the first pod that it served, a resolver.
+    let links = [before.links.as_slice(), &["cni0".to_owned()]].concat();
+    eventually("the links are those of before", || {
+        (cluster.node().machine().network().interfaces() == links).then_some(())
+    });
+    assert_eq!(cluster.node_labels(), before.labels);
 
     // And back again.
     cluster.apply_knap();

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
+use knap_api::NetworkLease;
 use knap_tests::binaries::{another_knap, knap_installer, strip};
 use knap_tests::nodes::{Cluster, network_status};
 use knap_tests::{Call, eventually, thin_config};
@@ -110,37 +112,90 @@ async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
     let objects = cluster.api.objects().await;
     let before = objects.leases().await;
     assert_eq!(before.len(), 2);
+    let network = objects.get_network("reboot/blue").await.unwrap();
+    let bridge = network.status.unwrap().segment.unwrap().bridge.unwrap();
 
     cluster.power_off(0);
     cluster.api.kubectl_ok("delete pod -n reboot gone --grace-period=0 --force", "");
     cluster.boot(0);
-    let booted = Instant::now();
 
-    // No DEL has come, and none will.
+    // No DEL has come, and none will: leases, ledger and links are those of the pod that is back, all at one time.
+    let new_boot = |lease: &NetworkLease| {
+        let holders = &lease.spec.holders;
+        holders.iter().all(|holder| holder.boot_id != before[0].spec.holders[0].boot_id)
+    };
     let after = objects
-        .eventually("one lease is left, of this boot", async || {
+        .eventually("nothing is stale, a minute after the boot", async || {
             let leases = objects.leases().await;
+            let ledger = cluster.node().ledger();
+            let files = (ledger.entries().len(), ledger.tombstones().len(), ledger.corrupt().len());
+            let ports =
+                cluster.node().machine().network().run("ip", &["-o", "link", "show", "master", &bridge]);
+            let ports = String::from_utf8_lossy(&ports.stdout).lines().count();
             let [lease] = leases.as_slice() else { return None };
-            let new =
-                lease.spec.holders.iter().all(|holder| holder.boot_id != before[0].spec.holders[0].boot_id);
-            new.then(|| lease.clone())
+            (new_boot(lease) && files == (1, 0, 0) && ports == 1).then(|| lease.clone())
         })
         .await;
-    println!("{:?} after the boot, no lease was stale", booted.elapsed());
     cluster.pod_ready("reboot/back").await;
     assert_eq!(cluster.addresses("reboot/back", "net1"), after.spec.addresses);
-    let ledger = cluster.node().ledger();
-    assert_eq!((ledger.entries().len(), ledger.tombstones().len(), ledger.corrupt().len()), (1, 0, 0));
 
-    // Its addresses are there for others.
-    cluster.create_pod("reboot/new", &asking("blue"));
+    // An address that the reboot has freed is there for who asks for it.
+    let freed = before.iter().map(|lease| lease.spec.addresses.clone());
+    let freed = freed.into_iter().find(|addresses| *addresses != after.spec.addresses).unwrap();
+    let request = json!([{ "name": "blue", "ips": freed }]);
+    cluster.create_pod("reboot/new", &asking(&request.to_string()));
     cluster.pod_ready("reboot/new").await;
     let new = cluster.addresses("reboot/new", "net1");
+    assert_eq!(new, freed.iter().map(ToString::to_string).collect::<Vec<_>>());
     assert!(cluster.reaches("reboot/back", &new[0]), "{new:?}");
     for pod in ["reboot/new", "reboot/back"] {
         cluster.delete_pod(pod);
     }
     cluster.assert_nothing_left("reboot/blue").await;
+}
+
+#[tokio::test]
+async fn a_pod_waits_as_pending_with_the_reason_until_a_node_can_serve_it() {
+    let cluster = Cluster::shared().await;
+    let objects = cluster.api.objects().await;
+    let subnets = json!([{ "cidr": "10.77.0.0/16", "prefixLength": 24 }]);
+    let class = json!({ "provider": "macvlan", "uplinks": [{ "interface": "late0" }], "subnets": subnets });
+    objects.class("late", class).await;
+    objects.namespace("waits", &[]).await;
+    objects.network("waits/blue", json!({ "class": "late" })).await;
+    objects.network_with("waits/blue", "Published", "True", "").await;
+    cluster.create_pod("waits/a", &json!({ "knap.github.com/networks": "blue" }));
+    let pods = objects.in_namespace::<Pod>("waits");
+    let status = objects
+        .eventually("the scheduler has looked at the pod", async || {
+            let status = pods.get("a").await.unwrap().status?;
+            let conditions = status.conditions.clone().unwrap_or_default();
+            conditions.iter().any(|condition| condition.type_ == "PodScheduled").then_some(status)
+        })
+        .await;
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+    let conditions = status.conditions.unwrap();
+    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled").unwrap();
+    assert_eq!((scheduled.status.as_str(), scheduled.reason.as_deref()), ("False", Some("Unschedulable")));
+    let message = scheduled.message.as_deref().unwrap_or_default();
+    assert!(message.contains("node affinity") || message.contains("affinity/selector"), "{message}");
+    objects
+        .eventually("an Event says so too", async || {
+            let events = "get events -n waits --field-selector reason=FailedScheduling -o name";
+            (!cluster.api.kubectl_ok(events, "").is_empty()).then_some(())
+        })
+        .await;
+
+    let network = cluster.node().machine().network();
+    network.ip(&["link", "add", "late0", "type", "veth", "peer", "name", "late1"]);
+    for name in ["late0", "late1"] {
+        network.ip(&["link", "set", name, "up"]);
+    }
+    cluster.pod_ready("waits/a").await;
+    assert_eq!(cluster.addresses("waits/a", "net1").len(), 1);
+    cluster.delete_pod("waits/a");
+    cluster.assert_nothing_left("waits/blue").await;
+    network.ip(&["link", "del", "late0"]);
 }
 
 const REPLACEMENTS: usize = 1000;

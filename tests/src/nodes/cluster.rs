@@ -1,6 +1,5 @@
 //! A control plane and its nodes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use kube::ResourceExt;
 use tempfile::TempDir;
 
 use super::cgroups::Cgroups;
+use super::deployment::Before;
 use super::node::{Node, Supplies};
 use super::{images, multus, wire};
 use crate::kubernetes::{ADMIN, KubernetesApi, assets};
@@ -18,7 +18,7 @@ use crate::{GENEROUS, Sandbox};
 #[derive(Debug)]
 pub struct Cluster {
     pub(super) nodes: Vec<Node>,
-    pub(super) before: BTreeMap<String, String>,
+    pub(super) before: Before,
     /// The control plane, reachable from the threads that have entered its namespace.
     pub api: KubernetesApi,
     supplies: Supplies,
@@ -52,7 +52,7 @@ impl Cluster {
         };
         let mut cluster = Self {
             nodes: Vec::new(),
-            before: BTreeMap::new(),
+            before: Before::default(),
             api,
             supplies,
             control,

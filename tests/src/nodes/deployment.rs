@@ -15,10 +15,22 @@ pub const SYSTEM: &str = "knap-system";
 /// A label in the agents' node selector that no node has.
 const NODES_OF_NOBODY: &str = "/spec/template/spec/nodeSelector/knap-tests";
 
+/// What can be seen of a node.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What is on its disk: [`Node::tree`](super::Node::tree).
+    pub tree: BTreeMap<String, String>,
+    /// Its links, but loopback.
+    pub links: Vec<String>,
+    /// Its labels, in JSON.
+    pub labels: Value,
+}
+
 impl Cluster {
     /// Applies what `deploy/` holds, with images of the programs under test, and waits until all is ready.
     pub async fn deploy(&mut self) {
-        self.before = self.node().tree();
+        let links = self.node().machine().network().interfaces();
+        self.before = Before { tree: self.node().tree(), links, labels: self.node_labels() };
         let folder = self.folder.path();
         let made = [
             images::of_programs(folder, "localhost/knap-resolver:0.1.0", &[binaries::knap_resolver()]),
@@ -130,9 +142,15 @@ impl Cluster {
         self.wait_knap_ready().await;
     }
 
-    /// What was on the disk of the first node before Knap came: [`Node::tree`](super::Node::tree).
-    pub fn before_knap(&self) -> &BTreeMap<String, String> {
+    /// What the first node was before Knap came.
+    pub fn before_knap(&self) -> &Before {
         &self.before
+    }
+
+    /// The labels of the first node, in JSON.
+    pub fn node_labels(&self) -> Value {
+        let labels = format!("get node {} -o jsonpath={{.metadata.labels}}", self.node().name);
+        serde_json::from_str(&self.api.kubectl_ok(&labels, "")).expect("labels in JSON")
     }
 
     /// # Panics

@@ -20,7 +20,7 @@ mod wire;
 
 pub(crate) use self::cgroups::remove as remove_cgroups;
 pub use self::cluster::Cluster;
-pub use self::deployment::SYSTEM;
+pub use self::deployment::{Before, SYSTEM};
 pub use self::machine::Machine;
 pub use self::node::Node;
 pub use self::pods::network_status;
