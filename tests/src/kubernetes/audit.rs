@@ -39,7 +39,7 @@ impl Audit {
         &self.path
     }
 
-    pub(super) fn from_here_on(&mut self) {
+    pub(super) fn counts_from_here(&mut self) {
         self.from = Some(self.text().len());
     }
 
@@ -110,7 +110,7 @@ mod tests {
         let before = event("list", "forbid");
         fs::write(audit.path(), &before).expect("a log");
         assert_eq!(audit.asked(), []);
-        audit.from_here_on();
+        audit.counts_from_here();
         let after = event("get", "forbid") + &event("patch", "allow") + "{\"verb\":";
         fs::write(audit.path(), before + &after).expect("a log");
         let expected = [("get nodes status".to_owned(), true), ("patch nodes status".to_owned(), false)];

@@ -155,7 +155,7 @@ impl Server {
 
     /// Says that it serves: from here on it knows all roles.
     pub(super) fn serves(&mut self) {
-        self.audits.last_mut().expect("a life of the server").from_here_on();
+        self.audits.last_mut().expect("a life of the server").counts_from_here();
     }
 
     /// What signs service accounts' tokens.
