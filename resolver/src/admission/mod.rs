@@ -14,13 +14,14 @@ mod verdict;
 
 use std::sync::Arc;
 
+pub(crate) use network::removed_in_use;
 pub(crate) use pod::{interfaces_on, slipped};
 pub(crate) use raw::RawAttachments;
 pub use raw::RawPolicy;
 pub(crate) use read::Read;
 pub(crate) use review::{Answer, Question, ReviewError, answer};
 use verdict::UNREADABLE;
-pub(crate) use verdict::Verdict;
+pub(crate) use verdict::{Refused, Verdict};
 
 use crate::provision::Rules;
 use crate::store::{Store, StoreError};

@@ -8,6 +8,7 @@ use knap_core::check_removal;
 use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
+use super::verdict::Refused;
 use super::{Question, Read, UNREADABLE, Verdict};
 use crate::provision::{Granted, Rules, Trial};
 use crate::store::ObjectName;
@@ -30,8 +31,8 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, 
         // What it was granted is not the writer's to change.
         Some(old) => network.status.clone_from(&old.status),
     }
-    if let Some(why) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
-        return Verdict::refused("SubnetInUse", format!("Network {}: {why}", name_of(&network)));
+    if let Some(refused) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
+        return Verdict { refused: Some(refused), ..Verdict::default() };
     }
     let trial = || Trial::new(view, rules, read.namespaces());
     let Err(unserved) = trial().network(&network).await else { return Verdict::allowed() };
@@ -50,8 +51,8 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, 
     Verdict::refused(reason, message)
 }
 
-/// Why a subnet can't be taken away, if one is that attachments use.
-fn removed_in_use(view: &View, old: &Network, new: &Network) -> Option<String> {
+/// Why a subnet can't be taken away, if one is that attachments use. The controller would leave it.
+pub(crate) fn removed_in_use(view: &View, old: &Network, new: &Network) -> Option<Refused> {
     let name = NetworkName::new(&new.namespace()?, &new.name_any()).ok()?;
     let held = view.leases.slots_of(&name, &old.uid()?);
     let granted = Granted::of(old).ok()?.subnets;
@@ -59,7 +60,8 @@ fn removed_in_use(view: &View, old: &Network, new: &Network) -> Option<String> {
         network.spec.subnets.iter().filter_map(|subnet| subnet.parse().ok()).collect()
     };
     let checked = check_removal(&prefixes(old), &prefixes(new), &granted, &held);
-    checked.err().map(|removed| removed.to_string())
+    let removed = checked.err()?;
+    Some(Refused { reason: "SubnetInUse", message: format!("Network {}: {removed}", name_of(new)) })
 }
 
 fn name_of(network: &Network) -> String {

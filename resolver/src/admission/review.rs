@@ -88,6 +88,26 @@ impl Question {
         review.request.ok_or(ReviewError::NoRequest)
     }
 
+    /// What would be asked, if somebody wrote this object; `old` is what is there.
+    ///
+    /// # Errors
+    /// It can't be written as JSON.
+    pub(crate) fn about<K: Serialize + kube::Resource>(
+        old: Option<&K>,
+        new: &K,
+    ) -> Result<Self, serde_json::Error> {
+        let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
+        Ok(Self {
+            uid: String::new(),
+            operation: operation.to_owned(),
+            namespace: new.meta().namespace.clone(),
+            sub_resource: None,
+            user_info: UserInfo::default(),
+            object: serde_json::to_value(new)?,
+            old_object: old.map_or(Ok(Value::Null), serde_json::to_value)?,
+        })
+    }
+
     /// Whether the object is about to go. A Network or a class is not served from then on, whatever is written.
     pub(crate) fn is_about_what_goes(&self) -> bool {
         self.object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())

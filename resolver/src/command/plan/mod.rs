@@ -1,7 +1,8 @@
 //! `knap-resolver plan`: what Networks would become, and what they conflict with.
 //!
 //! No second opinion: the files are put into a store that lives in memory, and the same controller that serves
-//! Networks provisions them there. So what is planned is what `serve` does with these objects, given the same start.
+//! Networks provisions them there. So what is planned is what `serve` does with these objects, given the same start. What a
+//! webhook would say about a class, it says here, too.
 
 mod example;
 mod found;
@@ -153,11 +154,9 @@ async fn in_cluster(kubeconfig: Option<&Path>, subjects: &[Manifest]) -> Result<
     let Some(config) = config else { return Ok(Found::default()) };
     let server = config.cluster_url.to_string();
     let store = KubernetesStore::new(config)?;
-    let changed = subjects.iter().filter(|manifest| matches!(manifest, Manifest::Network(_)));
-    let changed = changed.map(Manifest::name).collect();
     // Who may not look at these is told of conflicts with Nodes' networks alone.
     let services = own_networks::of_services(&store.client()).await.unwrap_or_default();
-    let found = Found::in_store(&store, &changed).await;
+    let found = Found::in_store(&store, subjects).await;
     let mut found = found.map_err(|source| PlanError::Cluster { server, source })?;
     found.cluster_networks = services;
     Ok(found)

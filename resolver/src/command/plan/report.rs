@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use serde::{Serialize, Serializer};
 
 use super::example::Example;
+use crate::admission::{self, Verdict};
 use crate::manifests::BrokenManifest;
 use crate::provision::{READY, check_class, condition, display_name, is_ready};
 
@@ -55,20 +56,23 @@ pub(super) struct NetworkPlan {
 }
 
 /// Why something would not be served.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Refused {
     /// As in the Network's condition.
     pub(super) reason: String,
     pub(super) message: String,
 }
 
-/// Whether a class can serve.
-#[derive(Debug, Serialize)]
+/// Whether a class can serve, and does no harm.
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct ClassPlan {
     pub(super) class: String,
     pub(super) provider: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<Refused>,
+    /// What else a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
 }
 
 impl Report {
@@ -113,11 +117,15 @@ fn because(network: &Network) -> String {
 }
 
 impl ClassPlan {
-    pub(super) fn of(class: &NetworkClass) -> Self {
-        let refused = check_class(class).err();
-        let refused =
-            refused.map(|error| Refused { reason: error.reason().to_owned(), message: error.to_string() });
-        Self { class: class.name_any(), provider: class.spec.provider.clone(), refused }
+    /// By what a webhook says about it. That lets in what is no worse than before, and here it is asked what serves.
+    pub(super) fn of(class: &NetworkClass, verdict: Verdict) -> Self {
+        let Verdict { refused, mut warnings, .. } = verdict;
+        let refused = refused.map(Refused::from).or_else(|| {
+            let error = check_class(class).err()?;
+            Some(Refused { reason: error.reason().to_owned(), message: error.to_string() })
+        });
+        warnings.retain(|warning| refused.as_ref().is_none_or(|refused| refused.message != *warning));
+        Self { class: class.name_any(), provider: class.spec.provider.clone(), refused, warnings }
     }
 }
 
@@ -145,7 +153,14 @@ impl fmt::Display for ClassPlan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "NetworkClass {}", self.class)?;
         line(formatter, "provider", &self.provider)?;
-        self.refused.as_ref().map_or(Ok(()), |refused| line(formatter, "refused", refused))
+        self.refused.iter().try_for_each(|refused| line(formatter, "refused", refused))?;
+        self.warnings.iter().try_for_each(|warning| line(formatter, "warning", warning))
+    }
+}
+
+impl From<admission::Refused> for Refused {
+    fn from(refused: admission::Refused) -> Self {
+        Self { reason: refused.reason.to_owned(), message: refused.message }
     }
 }
 

@@ -47,7 +47,7 @@ impl Folder {
             files: vec![self.file(file)],
             manifests: Some(self.0.path().to_owned()),
             kubeconfig: None,
-            cluster_cidrs: Vec::new(),
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
             node: None,
             output,
         };
@@ -156,6 +156,40 @@ fn classes_are_checked() {
     assert!(refused);
     let message = plan["classes"][0]["refused"]["message"].as_str().unwrap();
     assert!(message.starts_with("NetworkClass odd: spec.subnets[0]: prefixLength 8"), "{message}");
+}
+
+#[test]
+fn a_class_of_a_folder_is_held_against_it_as_by_a_webhook() {
+    let class = |name: &str, more: &str| {
+        format!(
+            "---\napiVersion: knap.github.com/v1alpha1\nkind: NetworkClass\n\
+             metadata: {{name: {name}, annotations: {{knap.github.com/is-default-class: \"true\"}}}}\nspec: {more}\n"
+        )
+    };
+    let changes = class("plain", "{provider: bridge, subnets: [{cidr: 10.80.0.0/16, prefixLength: 24}]}")
+        + &class("second", "{provider: bridge, subnets: [{cidr: 10.81.0.0/16, prefixLength: 24}]}")
+        + &class("inside", "{provider: bridge, subnets: [{cidr: 10.244.7.0/24, prefixLength: 28}]}")
+        + &class("around", "{provider: bridge, subnets: [{cidr: 10.240.0.0/12, prefixLength: 24}]}");
+    let there = CLASSES.to_owned() + &network("blue", "{class: plain, subnets: [10.80.7.0/24]}");
+    let folder = Folder::new(&[("there.yaml", &there), ("new.yaml", &changes)]);
+    let (plan, refused) = folder.json("new.yaml");
+    assert!(refused);
+    let classes = plan["classes"].as_array().unwrap();
+    let reasons: Vec<&Value> = classes.iter().map(|class| &class["refused"]["reason"]).collect();
+    assert_eq!(
+        reasons,
+        [&Value::from("NetworksAffected"), &Value::Null, &"ClusterConflict".into(), &Value::Null],
+        "{plan:#}"
+    );
+    let warnings = |index: usize| classes[index]["warnings"].as_array().map_or(0, Vec::len);
+    assert_eq!([0, 1, 3].map(warnings), [0, 1, 2], "{plan:#}");
+    let text = folder.plan("new.yaml", OutputFormat::Text).unwrap().text;
+    for said in [
+        "refused   NetworksAffected: Network shop/blue would",
+        "warning   NetworkClass plain is marked as default too",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
 }
 
 #[test]
