@@ -4,6 +4,8 @@
 mod agreement;
 #[path = "admission/cases.rs"]
 mod cases;
+#[path = "admission/changes.rs"]
+mod changes;
 #[path = "admission/outage.rs"]
 mod outage;
 #[path = "admission/table.rs"]

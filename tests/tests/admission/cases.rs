@@ -20,6 +20,9 @@ pub(crate) struct Case {
     pub(crate) object: Value,
 }
 
+/// Who may make definitions past Knap.
+pub(crate) const EXEMPT: &str = "ops";
+
 fn create(name: &str, path: &str, object: Value) -> Case {
     Case { name: name.to_owned(), verb: Verb::Create, path: path.to_owned(), object }
 }
@@ -51,18 +54,29 @@ fn asking(name: &str, networks: &str) -> Case {
     pod(name, &json!({"knap.github.com/networks": networks}), &json!({}))
 }
 
+/// A virtual machine's pod, as KubeVirt makes it.
+fn launcher() -> Case {
+    let networks = r#"[{"name": "fast", "namespace": "shop", "mac": "02:00:00:00:00:01", "interface": "pod37a8eec1ce1"}]"#;
+    let device = json!({"vendor.com/pool": "1"});
+    let spec = json!({"nodeSelector": {"kubevirt.io/schedulable": "true"}, "containers": [
+        {"name": "compute", "image": "i", "resources": {"requests": device, "limits": device}}]});
+    let mut case = pod("a virtual machine's", &json!({"k8s.v1.cni.cncf.io/networks": networks}), &spec);
+    case.object["metadata"]["labels"] = json!({"kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": "vm"});
+    case
+}
+
 fn definition(name: &str, config: &str) -> Case {
     let object = json!({
         "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "raw"},
         "spec": {"config": config}
     });
-    let case = create(&format!("definition: {name}"), DEFINITIONS, object);
+    let case = create(name, DEFINITIONS, object);
     Case { verb: Verb::CreateAs("jane"), ..case }
 }
 
-/// All of them.
+/// All of them, where definitions past Knap are warned of.
 pub(crate) fn cases() -> Vec<Case> {
-    let groups = [networks(), changed_networks(), classes(), pods(), definitions()];
+    let groups = [networks(), changed_networks(), classes(), pods(), definitions("definition")];
     groups.into_iter().flatten().collect()
 }
 
@@ -182,11 +196,19 @@ fn classes() -> Vec<Case> {
         changed("other subnets", "fab", json!({"subnets": [{"cidr": "10.101.0.0/16", "prefixLength": 24}]})),
         changed("another provider", "fab", json!({"provider": "bridge"})),
         changed("another name for a wire", "fab", json!({"fabric": "dc-z"})),
+        changed("another name for a wire while one of its VLANs is in use", "vf", json!({"fabric": "dc-z"})),
+        changed("other VLANs while one is in use", "vf", json!({"segments": {"vlans": ["200-209"]}})),
         changed(
             "not for everybody any more",
             "plain",
             json!({"access": {"namespaceSelector": {"matchLabels": {"a": "b"}}}}),
         ),
+        changed(
+            "not for one any more that has a Network of it",
+            "team",
+            json!({"access": {"namespaceSelector": {"matchLabels": {"team": "bank"}}}}),
+        ),
+        changed("fewer than there are", "few", json!({"access": {"networksPerNamespace": 0}})),
     ]
 }
 
@@ -238,11 +260,14 @@ fn pods() -> Vec<Case> {
         pod("nodes chosen already", &json!({knap: "blue"}), &affinity),
         pod("Multus alone", &json!({multus: "blue"}), &json!({})),
         pod("a device by Multus alone", &json!({multus: "fast"}), &json!({})),
+        launcher(),
         pod("Multus alone, not Knap's", &json!({multus: "raw, ["}), &json!({})),
     ]
 }
 
-fn definitions() -> Vec<Case> {
+/// Definitions written by hand, by such a name of the whole.
+pub(crate) fn definitions(of: &str) -> Vec<Case> {
+    let definition = |name: &str, config: &str| definition(&format!("{of}: {name}"), config);
     vec![
         definition("thin", r#"{"cniVersion": "1.0.0", "type": "knap", "network": "shop/blue"}"#),
         definition("another network's", r#"{"cniVersion": "1.0.0", "type": "ovn-k8s-cni-overlay"}"#),
@@ -250,5 +275,6 @@ fn definitions() -> Vec<Case> {
         definition("a list with a bridge in it", r#"{"plugins": [{"type": "knap"}, {"Type": "bridge"}]}"#),
         definition("what nobody can read", "{type: macvlan}"),
         Case { verb: Verb::Create, ..definition("by an administrator", r#"{"type": "macvlan"}"#) },
+        Case { verb: Verb::CreateAs(EXEMPT), ..definition("by one who is exempt", r#"{"type": "macvlan"}"#) },
     ]
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use knap_tests::{Objects, Written};
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Verb, cases};
+use crate::cases::{Case, EXEMPT, Verb, cases, definitions};
 use crate::{CLASSES, NETWORKS, asked};
 
 /// Classes and Networks that the cases meet.
@@ -65,6 +65,9 @@ async fn furnish(objects: &Objects) {
         "subnets": [{"cidr": "10.93.0.0/16", "prefixLength": 24}]}),
         )
         .await;
+    let team = json!({"access": {"namespaceSelector": {"matchLabels": {"team": "shop"}}},
+        "subnets": [{"cidr": "10.95.0.0/16", "prefixLength": 24}]});
+    objects.class("team", fabric("up8", team)).await;
     for (name, spec) in [
         ("shop/blue", json!({"class": "fab", "subnets": ["10.64.0.0/24", "10.64.1.0/24"]})),
         ("shop/fast", json!({"class": "vf"})),
@@ -77,6 +80,7 @@ async fn furnish(objects: &Objects) {
             json!({"class": "open", "sharedWith": {"namespaceSelector": {"matchLabels": {"team": "bank"}}}}),
         ),
         ("bank/own", json!({"class": "open"})),
+        ("shop/mine", json!({"class": "team"})),
     ] {
         objects.network(name, spec).await;
         objects.network_with(name, "Published", "True", "").await;
@@ -84,6 +88,20 @@ async fn furnish(objects: &Objects) {
     // Let in with a warning.
     objects.network("shop/waiting", json!({"class": "later"})).await;
     objects.network_with("shop/waiting", "Ready", "False", "NoClass").await;
+}
+
+/// The answers to cases, as the file has them.
+async fn answers(objects: &Objects, cases: &[Case]) -> String {
+    let mut all = String::new();
+    for case in cases {
+        let written = match case.verb {
+            Verb::Create => objects.would_create(&case.path, &case.object).await,
+            Verb::CreateAs(user) => objects.would_create_as(user, &case.path, &case.object).await,
+            Verb::Change => objects.would_change(&case.path, &case.object).await,
+        };
+        all += &told(case, &written);
+    }
+    all
 }
 
 /// One case's answer, as the file has it.
@@ -133,32 +151,40 @@ fn changes(pod: &Value) -> String {
 
 #[tokio::test]
 async fn what_is_refused_and_what_is_let_in() {
-    let (api, replica) = asked(&["--cluster-cidr=10.200.0.0/16"]).await;
+    let exempt = format!("--raw-attachments-exempt={EXEMPT}");
+    let (api, replica) = asked(&["--cluster-cidr=10.200.0.0/16", &exempt]).await;
     let objects = api.objects().await;
     furnish(&objects).await;
     replica.attached("n1", "c1", json!({"runtimeConfig": {"ips": ["10.64.1.9"]}})).await;
+    let device = json!({"network": "shop/fast", "runtimeConfig": {"deviceID": "0000:03:02.1"}});
+    replica.attached("n1", "c2", device).await;
     let reserved = objects.reservations().await.len();
-    let mut all = String::new();
     let cases = cases();
     assert!(cases.len() >= 60, "{} cases", cases.len());
-    for case in &cases {
-        let written = match case.verb {
-            Verb::Create => objects.would_create(&case.path, &case.object).await,
-            Verb::CreateAs(user) => objects.would_create_as(user, &case.path, &case.object).await,
-            Verb::Change => objects.would_change(&case.path, &case.object).await,
-        };
-        all += &told(case, &written);
-    }
+    let all = answers(&objects, &cases).await;
     // Nothing has happened, and a delete is nobody's to refuse.
     assert_eq!(objects.reservations().await.len(), reserved);
     let deleted = objects.send("DELETE", &format!("{NETWORKS}/waiting"), &json!({})).await;
     assert_eq!(deleted.status, 200);
     let deleted = objects.send("DELETE", &format!("{CLASSES}/fab"), &json!({})).await;
     assert_eq!(deleted.status, 200, "a class in use, too");
+    hold(&all, "golden.txt");
+}
 
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admission/golden.txt");
+#[tokio::test]
+async fn definitions_past_knap_are_refused_where_that_is_wanted() {
+    let exempt = format!("--raw-attachments-exempt={EXEMPT}");
+    let (api, _replica) = asked(&["--raw-attachments=refuse", &exempt]).await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    hold(&answers(&objects, &definitions("definition, to be refused")).await, "golden-refuse.txt");
+}
+
+/// Holds answers against those of a file.
+fn hold(all: &str, file: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admission").join(file);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&file, &all).unwrap();
+        std::fs::write(&file, all).unwrap();
     }
     let golden = std::fs::read_to_string(&file).unwrap_or_default();
     let differing = all.split("# ").zip(golden.split("# ")).find(|(now, then)| now != then);
