@@ -176,3 +176,19 @@ async fn pods_of_every_owner_are_attached_and_find_a_node_that_can() {
     assert!(launcher.annotations()[MULTUS].contains("pod16477688c0e"), "{:?}", launcher.annotations());
     assert_eq!(terms(&launcher), json!([{ "matchExpressions": label() }]));
 }
+
+#[tokio::test]
+async fn a_namespace_and_its_network_are_made_in_one_breath() {
+    let (api, _replica) = asked(&[]).await;
+    let objects = api.objects().await;
+    let chosen = json!({"provider": "bridge", "access": {"namespaceSelector": {"matchLabels": {"team": "net"}}},
+        "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 28}]});
+    objects.class("chosen", chosen).await;
+    for index in 0..50 {
+        let namespace = format!("shop-{index}");
+        objects.namespace(&namespace, &[("team", "net")]).await;
+        // It would panic if it were refused.
+        objects.network(&format!("{namespace}/blue"), json!({"class": "chosen"})).await;
+    }
+    objects.ready("shop-49/blue").await;
+}
