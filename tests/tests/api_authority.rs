@@ -97,6 +97,9 @@ async fn every_forbidden_call_is_answered_with_the_reason_and_nothing_is_written
     );
     objects.pod_with("shop", "default", "pending", json!({})).await.unwrap();
 
+    // The controller counts nodes in the statuses of Networks now and then; that write is none of the calls'.
+    let both = async || (objects.get_network("shop/blue").await?.status?.nodes?.total == 2).then_some(());
+    objects.eventually("the nodes are counted", both).await;
     let state = async || (objects.leases().await, objects.reservations().await);
     let (before, counted) = (state().await, api.counters().await);
     let (some, none) = (|token: &String| Some(token.clone()), None);
@@ -301,7 +304,9 @@ async fn tokens_outlive_the_agents_pod_and_the_api_server_and_are_revoked_in_thr
     let second = new_token(&replicas[0]).await;
     good(&second).await;
 
-    delete::<Secret>(&objects, "knap-node-tokens").await;
+    // A replica makes another at once.
+    let secrets = objects.in_namespace::<Secret>(NAMESPACE);
+    secrets.delete("knap-node-tokens", &DeleteParams::default()).await.unwrap();
     until_void(&objects, &replicas, &second, "not in use").await;
     let third = new_token(&replicas[1]).await;
     good(&third).await;
@@ -368,10 +373,15 @@ async fn keys_are_rotated_while_requests_flow_and_tokens_expire() {
         expired.status == 401 && (gone || words.iter().all(|word| expired.body.contains(word))),
         "{expired:?}"
     );
-    let last = exchanged(&replicas[0]).await.token;
-    let over = async || Some(shown(&replicas[0], &last).await).filter(|reply| reply.status == 401);
-    let over = objects.eventually("it expires", over).await;
-    assert!(over.body.contains("the node token of n1 has expired at"), "{over:?}");
+    // One that is made in its key's last moments may outlive the key by a look.
+    let says_so = async || {
+        let last = exchanged(&replicas[0]).await.token;
+        let over = async || Some(shown(&replicas[0], &last).await).filter(|reply| reply.status == 401);
+        let over = objects.eventually("it expires", over).await;
+        assert!(over.body.contains("n1 has expired at") || over.body.contains("not in use"), "{over:?}");
+        over.body.contains("the node token of n1 has expired at").then_some(())
+    };
+    objects.eventually("a token's end is told", says_so).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

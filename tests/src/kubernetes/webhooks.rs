@@ -37,6 +37,18 @@ impl KubernetesApi {
         }
     }
 
+    /// A busy machine is no reason to let a pod pass unasked.
+    pub async fn have_pods_wait_for_webhooks(&self) {
+        let api = Api::<MutatingWebhookConfiguration>::all(self.client().await);
+        let count = api.get(WEBHOOKS).await.expect("a webhook object").webhooks.map_or(0, |all| all.len());
+        let patience = |number| json!({ "op": "replace", "path": format!("/webhooks/{number}/timeoutSeconds"), "value": 30 });
+        let patch: Value = (0..count).map(patience).collect();
+        self.kubectl_ok(
+            &format!("patch mutatingwebhookconfigurations {WEBHOOKS} --type=json --patch={patch}"),
+            "",
+        );
+    }
+
     /// Removes the webhook objects.
     pub async fn remove_webhooks(&self) {
         let client = self.client().await;

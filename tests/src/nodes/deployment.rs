@@ -1,6 +1,7 @@
 //! Knap on a cluster, as `kubectl apply -k deploy` puts it there.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,10 +9,12 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::node::BOOT_ID;
 use super::{images, manifests};
-use crate::{GENEROUS, binaries};
+use crate::{GENEROUS, binaries, eventually};
 
 /// Where Knap is.
 pub const SYSTEM: &str = "knap-system";
+/// Where its pods listen.
+const RESOLVER_PORT: u16 = 4180;
 /// A label in the agents' node selector that no node has.
 const NODES_OF_NOBODY: &str = "/spec/template/spec/nodeSelector/knap-tests";
 
@@ -85,7 +88,26 @@ impl Cluster {
         for part in ["deployment/knap-resolver", "daemonset/knap-node"] {
             self.wait_rolled_out(SYSTEM, part).await;
         }
+        self.wait_resolvers_reached();
         self.api.objects().await.webhooks_answer().await;
+    }
+
+    /// Waits until the Service leads to two resolvers, and to none that is not there: after a reboot, the API server knows for a
+    /// while where they were.
+    fn wait_resolvers_reached(&self) {
+        let addresses = "jsonpath={.subsets[*].addresses[*].ip}";
+        let endpoints = format!("get endpoints -n {SYSTEM} knap-resolver -o {addresses}");
+        eventually("both resolvers are reached", || {
+            let endpoints = self.api.kubectl_ok(&endpoints, "");
+            let endpoints: Vec<IpAddr> =
+                endpoints.split_whitespace().filter_map(|ip| ip.parse().ok()).collect();
+            let network = self.node().machine().network();
+            let is_there = |ip: &IpAddr| {
+                let address = (*ip, RESOLVER_PORT).into();
+                network.enter(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+            };
+            (endpoints.len() == 2 && endpoints.iter().all(is_there)).then_some(())
+        });
     }
 
     /// Waits until all pods of a Deployment, say, are there and ready.

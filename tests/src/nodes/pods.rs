@@ -69,10 +69,19 @@ impl Cluster {
     }
 
     /// The addresses that the kernel has on an interface in a pod, with their prefix lengths.
+    ///
+    /// # Panics
+    /// If the pod does not run, or has no such interface.
     pub fn addresses(&self, pod: &str, interface: &str) -> Vec<String> {
-        let printed = self.exec(pod, &format!("ip -o address show dev {interface} scope global"));
-        let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        lines.filter_map(|words| words.get(3).map(|address| (*address).to_owned())).collect()
+        read_addresses(&self.exec(pod, &show_addresses(interface)))
+    }
+
+    /// The same, as long as the pod is not known to run.
+    pub fn addresses_if_it_runs(&self, pod: &str, interface: &str) -> Option<Vec<String>> {
+        let (namespace, name) = split(pod);
+        let shown = format!("exec -n {namespace} {name} -- {}", show_addresses(interface));
+        let shown = self.api.kubectl(&shown, "");
+        shown.success.then(|| read_addresses(&shown.out))
     }
 
     /// Whether an address answers a pod.
@@ -87,6 +96,15 @@ impl Cluster {
 pub fn network_status(pod: &Pod) -> Vec<Value> {
     let text = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(STATUS));
     serde_json::from_str(text.map_or("[]", String::as_str)).expect("a list in JSON")
+}
+
+fn show_addresses(interface: &str) -> String {
+    format!("ip -o address show dev {interface} scope global")
+}
+
+fn read_addresses(shown: &str) -> Vec<String> {
+    let lines = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.filter_map(|words| words.get(3).map(|address| (*address).to_owned())).collect()
 }
 
 fn split(name: &str) -> (&str, &str) {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::Sandbox;
+use crate::{Sandbox, eventually};
 
 /// The control plane's address for its nodes.
 pub(super) const CONTROL: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -36,6 +36,8 @@ pub(super) fn join(control: &Sandbox, node: &Sandbox, name: &str, number: u8) {
     for (bridge, inside) in [("wire", "eth0"), ("fabric", UPLINK)] {
         let outside = format!("{name}-{bridge}");
         let namespace = node.path().display().to_string();
+        // The wire of its last boot goes with that namespace, a moment after it.
+        eventually("the last wire is gone", || (!control.has_interface(&outside)).then_some(()));
         control.ip(&["link", "add", &outside, "type", "veth", "peer", "name", inside, "netns", &namespace]);
         control.ip(&["link", "set", &outside, "master", bridge, "up"]);
         node.ip(&["link", "set", inside, "up"]);

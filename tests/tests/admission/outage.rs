@@ -7,7 +7,7 @@ use knap_tests::Objects;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::{PODS, asked};
+use crate::{PODS, asked_as_deployed};
 
 fn pod(annotations: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "web-", "annotations": annotations},
@@ -24,7 +24,7 @@ async fn let_in(objects: &Objects) -> Duration {
 
 #[tokio::test]
 async fn pods_that_ask_for_nothing_are_let_in_while_knap_is_down() {
-    let (api, mut replica) = asked(&[]).await;
+    let (api, mut replica) = asked_as_deployed(&[]).await;
     let objects = api.objects().await;
     objects.namespace("shop", &[]).await;
     objects.service_account("shop").await;
