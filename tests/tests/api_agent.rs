@@ -144,8 +144,7 @@ async fn a_node_gets_its_token_tells_what_it_has_and_attaches() {
     assert_eq!(told.spec.underlay_address.as_deref(), Some("192.0.2.7"));
     assert!(told.spec.agent_version.is_some() && told.spec.plugin_version.is_some(), "{told:?}");
     // A release that the resolver was too slow for is sent again by the agent.
-    let released = async || cluster.objects.leases().await.is_empty().then_some(());
-    cluster.objects.eventually("the lease is released", released).await;
+    cluster.objects.until_leases(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

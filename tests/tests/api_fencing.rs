@@ -248,11 +248,7 @@ async fn a_lease_deleted_by_hand_comes_back_to_who_runs_with_it() {
     assert_eq!((after.name_any(), &after.spec), (before.name_any(), &before.spec));
     assert!(after.spec.addresses[0].starts_with(&address));
     Call::del("c1", &pod, &thin_config("shop/blue", "1.0.0")).run(&host).quiet();
-    let released = async || {
-        host.reap();
-        objects.leases().await.is_empty().then_some(())
-    };
-    objects.eventually("the lease is released", released).await;
+    objects.until_released_by(&host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

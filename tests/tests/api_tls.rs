@@ -97,11 +97,7 @@ async fn the_plugin_attaches_over_tls() {
     assert_eq!(added.addresses().len(), 1);
     assert_eq!(objects.leases().await.len(), 1);
     Call::del("c1", &pod, &config).run(&host).quiet();
-    let released = async || {
-        host.reap();
-        objects.leases().await.is_empty().then_some(())
-    };
-    objects.eventually("the lease is released", released).await;
+    objects.until_released_by(&host).await;
 
     // Another authority's file: nothing is said to whom it can't be sure of, and the message names the file.
     let stranger = host.folder().join("stranger.crt");

@@ -56,6 +56,10 @@ pub const PROJECT_LABEL: &str = "knap.github.com/project-networks";
 pub const NETWORK_FINALIZER: &str = "knap.github.com/network";
 /// Prefix of the labels of Nodes that a class can serve, each with the value `true`; the class's name follows.
 pub const CLASS_LABEL_PREFIX: &str = "network.knap.github.com/";
+/// The label of Nodes that a class can serve.
+pub fn class_label(class: &str) -> String {
+    format!("{CLASS_LABEL_PREFIX}{class}")
+}
 /// Label of Nodes that Networks with addresses by DHCP can be served on, beside that of their class. No class has a dot in its name.
 pub const DHCP_LABEL: &str = "network.knap.github.com/ipam.dhcp";
 /// Annotation of Nodes, an RFC 3339 time: tokens of the node that were issued before are void.

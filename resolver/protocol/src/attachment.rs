@@ -52,6 +52,13 @@ pub struct AttachRequest {
     pub leases: Vec<String>,
 }
 
+impl AttachRequest {
+    /// Whether a running attachment is asserted again, which knows its leases.
+    pub fn is_reassertion(&self) -> bool {
+        !self.leases.is_empty()
+    }
+}
+
 /// Answer to an `AttachRequest`: what to run here, for this pod, now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

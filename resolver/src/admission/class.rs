@@ -8,7 +8,7 @@ use knap_core::Class;
 use kube::ResourceExt;
 
 use super::{Question, Read, UNREADABLE, Verdict};
-use crate::provision::{Rules, Trial, check_class, classes_with, display_name, is_ready};
+use crate::provision::{Rules, Trial, check_class, class_name, classes_with, display_name, is_ready};
 use crate::view::View;
 
 /// Networks named in one message.
@@ -122,8 +122,7 @@ async fn broken(view: &Arc<View>, rules: Rules, class: &NetworkClass, read: &Rea
 fn served_by(view: &View, classes: &BTreeSet<String>) -> Vec<Arc<Network>> {
     let mut networks = view.networks.all();
     networks.retain(|network| {
-        let class = network.status.as_ref().and_then(|status| status.class.as_ref());
-        class.is_some_and(|class| classes.contains(class)) && is_ready(network)
+        class_name(network).is_some_and(|class| classes.contains(class)) && is_ready(network)
     });
     networks.sort_by_cached_key(|network| (network.creation_timestamp(), display_name(network)));
     networks

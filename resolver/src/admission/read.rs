@@ -7,7 +7,7 @@ use knap_api::Network;
 use knap_protocol::NetworkName;
 
 use super::{Question, pod};
-use crate::provision::{Namespaces, is_ready};
+use crate::provision::{Namespaces, class_name, is_ready};
 use crate::store::{ObjectName, Store, StoreError};
 use crate::view::{LabelMap, View};
 
@@ -42,7 +42,7 @@ impl Read {
                 }
             };
             // Which class will serve it is tried out.
-            if pod::class_name(&network).is_none() {
+            if class_name(&network).is_none() {
                 read.namespace(store, view, name.namespace()).await?;
             }
         }

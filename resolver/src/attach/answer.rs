@@ -14,13 +14,13 @@ use super::lease::Asker;
 use super::made::Made;
 use super::make::REPEAT;
 use super::placement::{Placement, PlacementError};
-use super::prepared::Prepared;
+use super::prepared::{Prepared, refuse_unready};
 use super::refusal::Refusal;
 use super::wishes::Wishes;
 use super::{Attacher, LONGEST_DEADLINE};
 use crate::decision::DecisionId;
 use crate::fault;
-use crate::provision::{is_decided, is_ready};
+use crate::provision::is_decided;
 use crate::store::{ObjectName, Store};
 
 /// How long a Network may be waited for that the controller has not decided about yet.
@@ -80,10 +80,10 @@ impl<S: Store> Attacher<S> {
         let prepared = self.preparations.get(&self.store, &self.view, &network, &request.network).await?;
         let permitted = self.permitted(&prepared, request).await?;
         // What runs keeps its address, or another pod would get it too; it is told no more than that.
-        if request.leases.is_empty() {
-            permitted.clone()?;
-        } else {
+        if request.is_reassertion() {
             self.believe(&prepared, asker, request, &permitted).await?;
+        } else {
+            permitted.clone()?;
         }
         let placement = placement_of(&prepared, request)?;
         self.boots.begin(&self.store, &self.view, asker.node, &request.boot_id).await?;
@@ -95,11 +95,11 @@ impl<S: Store> Attacher<S> {
         let replied = match self.settle(&question).await {
             Ok(()) => permitted.map_err(Refusal::from).and_then(|()| reply(id, &question, &made)),
             // It is for the next call to look: what runs is not undone because nobody could be asked.
-            Err(refusal) if question.is_reassertion() && refusal.is_unread() => return Err(refusal),
+            Err(refusal) if question.request.is_reassertion() && refusal.is_unread() => return Err(refusal),
             Err(refusal) => return Err(self.withdraw(made, refusal).await),
         };
         match replied {
-            Err(refusal) if !question.is_reassertion() => Err(self.withdraw(made, refusal).await),
+            Err(refusal) if !question.request.is_reassertion() => Err(self.withdraw(made, refusal).await),
             replied => replied,
         }
     }
@@ -107,7 +107,7 @@ impl<S: Store> Attacher<S> {
     /// The Network: from the view, or read where the view has none that serves. One that was made or changed a moment ago is
     /// waited for, since pods and their Networks are often made together.
     async fn network(&self, name: &NetworkName) -> Result<Arc<Network>, Refusal> {
-        if let Some(known) = self.view.network(name).filter(|known| is_served(known)) {
+        if let Some(known) = self.view.network(name).filter(|known| refuse_unready(known, name).is_ok()) {
             return Ok(known);
         }
         // The view may be behind: what it says is enough to go on, and never to refuse.
@@ -164,10 +164,6 @@ impl<S: Store> Attacher<S> {
     }
 }
 
-fn is_served(network: &Network) -> bool {
-    is_ready(network) && network.metadata.deletion_timestamp.is_none()
-}
-
 /// The namespace that an attachment counts for: the pod's, or where there is none the Network's.
 pub(super) fn pod_namespace(request: &AttachRequest) -> &str {
     request.pod.as_ref().map_or_else(|| request.network.namespace(), |pod| &pod.namespace)
@@ -177,7 +173,7 @@ fn placement_of(prepared: &Prepared, request: &AttachRequest) -> Result<Placemen
     let network = || prepared.name.clone();
     let mut wishes = Wishes::of(request)
         .map_err(|source| Refusal::Wish { network: network(), source: Box::new(source) })?;
-    if !request.leases.is_empty() {
+    if request.is_reassertion() {
         // Told by what it was answered: its slot's own address is no wish.
         wishes.mac =
             wishes.mac.filter(|mac| mac.code_and_slot().is_none_or(|(code, _)| code != prepared.mac_code));

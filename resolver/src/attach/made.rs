@@ -51,7 +51,7 @@ impl Question<'_> {
     /// How this call came by a lease that its attempt has: where an answer was lost, by that write. What a running attachment
     /// has is nobody's to undo but its own DELETE's.
     pub(super) fn origin(&self, lost: Lost) -> Origin {
-        lost.filter(|_| !self.is_reassertion()).unwrap_or(Origin::Found)
+        lost.filter(|_| !self.request.is_reassertion()).unwrap_or(Origin::Found)
     }
 }
 

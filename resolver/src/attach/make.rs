@@ -63,11 +63,6 @@ impl Question<'_> {
         }
     }
 
-    /// Whether a running attachment is asserted again, which knows its leases.
-    pub(super) fn is_reassertion(&self) -> bool {
-        !self.request.leases.is_empty()
-    }
-
     pub(super) fn in_time(&self) -> Result<(), Refusal> {
         if Instant::now() < self.deadline {
             Ok(())
@@ -206,7 +201,7 @@ impl<S: Store> Attacher<S> {
         &self,
         question: &Question<'_>,
     ) -> Result<Option<super::quota::Admitted<'_>>, Refusal> {
-        if question.is_reassertion() {
+        if question.request.is_reassertion() {
             return Ok(None);
         }
         let (class, request) = (&question.prepared.class, question.request);

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::gate::Watched;
 use super::refusal::Refusal;
 use crate::provision::{
-    Granted, READY, Thing, built_in_by_name, condition, is_decided, is_ready, is_refused,
+    Granted, READY, Thing, built_in_by_name, class_name, condition, is_decided, is_ready, is_refused,
 };
 use crate::store::{Labels, ObjectName, Store};
 use crate::translate;
@@ -102,8 +102,7 @@ impl Preparations {
 }
 
 fn class_of(view: &View, network: &Network) -> Option<Arc<NetworkClass>> {
-    let class = network.status.as_ref()?.class.as_deref()?;
-    view.classes.get(&ObjectName::cluster(class))
+    view.classes.get(&ObjectName::cluster(class_name(network)?))
 }
 
 fn version_of(network: &Network, class: Option<&NetworkClass>) -> Version {
@@ -116,7 +115,8 @@ fn is_behind(prepared: &Version, now: &Version) -> bool {
     number(prepared) <= number(now) && prepared != now
 }
 
-fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> {
+/// Refuses what does not serve now.
+pub(super) fn refuse_unready(network: &Network, name: &NetworkName) -> Result<(), Refusal> {
     let not_ready = |reason: String| Err(Refusal::NotReady { network: name.clone(), reason });
     if network.metadata.deletion_timestamp.is_some() {
         return not_ready("it is being deleted".to_owned());

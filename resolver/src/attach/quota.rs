@@ -7,6 +7,7 @@ use knap_protocol::{Attempt, NetworkName};
 use parking_lot::Mutex;
 
 use super::lease::Asker;
+use crate::provision::class_name;
 use crate::view::{HolderHash, View, attempt_hash};
 
 /// A class and a namespace.
@@ -54,8 +55,7 @@ impl Pending {
 }
 
 fn is_of_class(view: &View, network: &NetworkName, class: &str) -> bool {
-    let served_by = view.network(network).and_then(|network| network.status.as_ref()?.class.clone());
-    served_by.is_some_and(|served_by| served_by == class)
+    view.network(network).is_some_and(|network| class_name(&network) == Some(class))
 }
 
 impl Drop for Admitted<'_> {

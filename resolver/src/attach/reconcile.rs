@@ -94,8 +94,9 @@ fn is_condemned(entry: &LedgerEntry, boots: Option<&Boots>) -> bool {
         && boots.is_some_and(|boots| boots.condemned(entry.boot_id.as_str()).is_some())
 }
 
-/// Whether the node is fenced and has nothing left of the boot that is, nor anything that nobody can read. Its ledger has an entry before it asks for a lease, so
-/// nothing of that boot is on its way either; and were this ledger older than the fence, the next one would tell.
+/// Whether the node is fenced and has nothing left of the boot that is, nor anything that nobody can read. Its ledger has an
+/// entry before it asks for a lease, so nothing of that boot is on its way either; and were this ledger older than the fence, the
+/// next one would tell.
 fn is_clear(request: &ReconcileRequest, boots: Option<&Boots>) -> bool {
     boots.is_some_and(|boots| matches!(boots.standing(request.boot_id.as_str()), Standing::Fenced(_)))
         && request.unreadable == 0

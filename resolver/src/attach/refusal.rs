@@ -214,12 +214,13 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// Whether a look did not come to anything: the next may.
+    /// What was prepared is of a Network as it is no longer.
     pub(super) fn changed(network: &NetworkName) -> Self {
         let reason = "it has changed since this request was prepared; try again".to_owned();
         Self::NotReady { network: network.clone(), reason }
     }
 
+    /// Whether a look did not come to anything: the next may.
     pub(super) fn is_unread(&self) -> bool {
         matches!(self, Self::Closed { source: Closed::Unreadable(_), .. } | Self::Store(_))
     }

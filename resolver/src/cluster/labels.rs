@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Node;
-use knap_api::{CLASS_LABEL_PREFIX, DHCP_LABEL};
+use knap_api::{CLASS_LABEL_PREFIX, DHCP_LABEL, class_label};
 use knap_core::{Class, NodeNeeds, Unfit, check_node};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -98,12 +98,8 @@ fn classes(view: &View) -> Vec<Class> {
 /// What each label says that a node has.
 fn needs(classes: &[Class]) -> Vec<(String, NodeNeeds)> {
     let dhcp = (DHCP_LABEL.to_owned(), NodeNeeds::default().with_dhcp());
-    let of_classes = classes.iter().map(|class| (label_of(&class.name), NodeNeeds::of(class)));
+    let of_classes = classes.iter().map(|class| (class_label(&class.name), NodeNeeds::of(class)));
     of_classes.chain([dhcp]).collect()
-}
-
-fn label_of(class: &str) -> String {
-    format!("{CLASS_LABEL_PREFIX}{class}")
 }
 
 /// A merge patch of labels: those that are missing, and (as null) those of Knap's that are there and should not be. Labels of
@@ -156,10 +152,10 @@ mod tests {
         let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        let (a, b, c) = (label_of("a"), label_of("b"), label_of("c"));
-        let there = labels(&[("rack", "a"), (&a, "true"), (&b, "true"), (&label_of("gone"), "true")]);
+        let (a, b, c) = (class_label("a"), class_label("b"), class_label("c"));
+        let there = labels(&[("rack", "a"), (&a, "true"), (&b, "true"), (&class_label("gone"), "true")]);
         let wanted = [(a.as_str(), Ok(())), (b.as_str(), Err(Unfit::NoUplink)), (c.as_str(), Ok(()))];
-        let expected = json!({b.as_str(): null, label_of("gone"): null, c.as_str(): "true"});
+        let expected = json!({b.as_str(): null, class_label("gone"): null, c.as_str(): "true"});
         assert_eq!(Value::Object(differences(&there, &wanted)), expected);
         let right = labels(&[("rack", "a"), (&a, "true"), (&c, "true")]);
         assert!(differences(&right, &wanted).is_empty());

@@ -70,7 +70,7 @@ impl<S: Store> Pods<S> {
         })?;
         match check(node(), &asked, read) {
             Err(IdentityError::Unknown { .. } | IdentityError::OtherUid { .. })
-                if gone && !request.leases.is_empty() =>
+                if gone && request.is_reassertion() =>
             {
                 Ok(asked)
             }

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::provision::{is_ready, subnets_in_use};
+use crate::provision::{class_name, is_ready, subnets_in_use};
 use crate::view::View;
 
 /// Reads the view.
@@ -79,9 +79,9 @@ impl Scrape {
     fn add(&mut self, view: &View, network: &Network) {
         let (namespace, name) = (network.namespace().unwrap_or_default(), network.name_any());
         let uid = network.uid().unwrap_or_default();
-        let class = network.status.as_ref().and_then(|status| status.class.clone()).unwrap_or_default();
+        let class = class_name(network).unwrap_or_default();
         let labels =
-            || NetworkLabels { namespace: namespace.clone(), network: name.clone(), class: class.clone() };
+            || NetworkLabels { namespace: namespace.clone(), network: name.clone(), class: class.to_owned() };
         self.attachments.push((labels(), view.leases.count_of_uid(&uid).into()));
         self.ready.push((labels(), is_ready(network).into()));
         let Ok(network_name) = NetworkName::new(&namespace, &name) else { return };

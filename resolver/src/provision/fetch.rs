@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::choose::{class_by_name, seniority_of};
 use super::reserved::Reserved;
+use super::status::class_name;
 use crate::nodes::Eligibility;
 use crate::translate::{self, TranslateError};
 use crate::view::View;
@@ -78,14 +79,13 @@ impl Fetched {
     /// Notes which class serves a Network, as its status says.
     pub(super) fn note_class(&mut self, network: &Network) {
         let meta = &network.metadata;
-        let class = network.status.as_ref().and_then(|status| status.class.clone());
-        if let (Some(namespace), Some(class)) = (&meta.namespace, class) {
+        if let (Some(namespace), Some(class)) = (&meta.namespace, class_name(network)) {
             let served = self.served.entry(namespace.clone()).or_default();
             let seniority = seniority_of(network);
             for networks in served.values_mut() {
                 networks.remove(&seniority);
             }
-            served.entry(class).or_default().insert(seniority);
+            served.entry(class.to_owned()).or_default().insert(seniority);
         }
     }
 

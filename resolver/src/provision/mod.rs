@@ -33,7 +33,7 @@ pub(crate) use class::check_class;
 pub(crate) use granted::{Granted, display_name, subnets_in_use};
 pub use news::News;
 pub(crate) use reserved::{Thing, is_draining, is_verified};
-pub(crate) use status::{READY, condition, is_decided, is_ready, is_refused};
+pub(crate) use status::{READY, class_name, condition, is_decided, is_ready, is_refused};
 pub use surroundings::{Alone, Surroundings};
 pub(crate) use surroundings::{Published, Subject, Trouble};
 pub(crate) use trial::{Namespaces, Trial, classes_with};

@@ -184,6 +184,11 @@ pub(crate) fn is_refused(network: &Network) -> bool {
         && condition(network, ACCEPTED).is_some_and(|accepted| accepted.status == ConditionStatus::False)
 }
 
+/// The class that serves a Network, as its status says.
+pub(crate) fn class_name(network: &Network) -> Option<&str> {
+    network.status.as_ref()?.class.as_deref()
+}
+
 /// Whether attachments are served: by the condition, if it was made for the spec as it is now.
 pub(crate) fn is_ready(network: &Network) -> bool {
     is_decided(network)

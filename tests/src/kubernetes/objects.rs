@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::KubernetesApi;
-use crate::GENEROUS;
+use crate::{GENEROUS, Host};
 
 /// What a test does with objects, as a user who may do everything.
 #[derive(Clone)]
@@ -139,6 +139,15 @@ impl Objects {
     pub async fn until_leases(&self, count: usize) {
         let counted = async || (self.leases().await.len() == count).then_some(());
         self.eventually(&format!("{count} leases are left"), counted).await;
+    }
+
+    /// Waits until no lease is left, as this host reaps: what a slow resolver did not hear is sent again.
+    pub async fn until_released_by(&self, host: &Host) {
+        let released = async || {
+            host.reap();
+            self.leases().await.is_empty().then_some(())
+        };
+        self.eventually("all leases are released", released).await;
     }
 
     /// All leases.

@@ -10,7 +10,7 @@ mod slipped;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use knap_api::{CLASS_LABEL_PREFIX, DHCP_LABEL, Ipam, Network};
+use knap_api::{DHCP_LABEL, Ipam, Network, class_label};
 use knap_core::{Class, may_attach};
 use knap_protocol::NetworkName;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use super::verdict::Refused;
 use super::{Question, Read, UNREADABLE, Verdict};
 use crate::attach::Refusal;
 use crate::cluster::nad::concerned;
-use crate::provision::{READY, Rules, Trial, built_in_by_name, condition, is_decided, is_ready};
+use crate::provision::{READY, Rules, Trial, built_in_by_name, class_name, condition, is_decided, is_ready};
 use crate::store::ObjectName;
 use crate::translate;
 use crate::view::View;
@@ -186,7 +186,7 @@ impl Needs {
         let served =
             self.known.entry(key).or_insert_with_key(|(namespace, name)| led_to(view, namespace, name));
         let Some(Served { class, ipam }) = served.as_deref() else { return };
-        self.labels.insert(format!("{CLASS_LABEL_PREFIX}{}", class.name));
+        self.labels.insert(class_label(&class.name));
         if *ipam == Ipam::Dhcp {
             self.labels.insert(DHCP_LABEL.to_owned());
         }
@@ -243,11 +243,6 @@ async fn class_of(view: &Arc<View>, rules: Rules, network: &Network, read: &Read
     class_named(view, &name).ok_or_else(|| format!("NetworkClass {name:?} does not exist"))
 }
 
-/// The class that serves a Network.
-pub(super) fn class_name(network: &Network) -> Option<&str> {
-    network.status.as_ref()?.class.as_deref()
-}
-
 fn class_named(view: &View, name: &str) -> Option<Class> {
     match view.classes.get(&ObjectName::cluster(name)) {
         Some(class) => translate::class(&class).ok(),
@@ -281,8 +276,7 @@ fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Served>> {
         status.flat_map(|status| &status.network_attachment_definitions).any(|known| *known == published)
     };
     let network = networks.find(leads)?;
-    let class = network.status.as_ref()?.class.as_ref()?;
-    let class = class_named(view, class)?;
+    let class = class_named(view, class_name(&network)?)?;
     Some(Arc::new(Served { class, ipam: network.spec.ipam }))
 }
 

@@ -6,6 +6,7 @@ use knap_protocol::NetworkName;
 
 use super::MULTUS_ANNOTATION;
 use super::selection::{Selection, Selections};
+use crate::cluster::nad::projected_name;
 
 /// How many interfaces on a Network a pod with these annotations is given.
 pub(crate) fn interfaces_on(
@@ -21,7 +22,7 @@ pub(crate) fn interfaces_on(
 /// Whether what Multus is told leads to a Network, in its own namespace or projected into the pod's.
 pub(super) fn leads(told: &Selection, namespace: &str, name: &str, pod_namespace: &str) -> bool {
     let found = (told.namespace.as_deref().unwrap_or(pod_namespace), told.name.as_str());
-    found == (namespace, name) || (found.0 == pod_namespace && found.1 == format!("{namespace}--{name}"))
+    found == (namespace, name) || (found.0 == pod_namespace && found.1 == projected_name(namespace, name))
 }
 
 #[cfg(test)]

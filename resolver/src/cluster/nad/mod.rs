@@ -10,7 +10,7 @@ use knap_api::NetworkAttachmentDefinition;
 use kube::ResourceExt;
 use serde_json::json;
 
-pub(crate) use self::thin::concerned;
+pub(crate) use self::thin::{concerned, projected_name};
 
 use self::known::{Known, State};
 use crate::provision::{Published, Subject, Trouble};

@@ -39,7 +39,7 @@ pub(super) fn definitions(
 fn definition(subject: &Subject<'_>, namespace: &str) -> NetworkAttachmentDefinition {
     let network = &subject.intent.owner;
     let own = namespace == network.namespace;
-    let name = if own { network.name.clone() } else { projected_name(network) };
+    let name = if own { network.name.clone() } else { projected_name(&network.namespace, &network.name) };
     let resource = subject.resource_name.map(|resource| {
         (NetworkAttachmentDefinition::RESOURCE_NAME_ANNOTATION.to_owned(), resource.to_owned())
     });
@@ -61,8 +61,9 @@ fn definition(subject: &Subject<'_>, namespace: &str) -> NetworkAttachmentDefini
     NetworkAttachmentDefinition::new(metadata, config(network))
 }
 
-fn projected_name(network: &NetworkRef) -> String {
-    format!("{}{SEPARATOR}{}", network.namespace, network.name)
+/// What leads to a Network in other namespaces than its own.
+pub(crate) fn projected_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}{SEPARATOR}{name}")
 }
 
 /// The thin configuration (design: the CNI plugin): all that differs per node and pod is asked for at ADD. It declares every

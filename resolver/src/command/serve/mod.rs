@@ -54,14 +54,12 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<(), ServeError> {
                 started = embedded::start(store) => started?,
                 () = stop.clone().wished() => return Ok(()),
             };
-            started.service.metrics.add_log(log.dropped());
             // Whoever asks is on this host, and asks again.
-            started.serve(args, stop, Duration::ZERO).await
+            started.serve(args, log, stop, Duration::ZERO).await
         }
         StoreArgs::Kubernetes(store) => {
             let started = kubernetes::start(args, store, &stop).await?;
-            started.service.metrics.add_log(log.dropped());
-            started.serve(args, stop, store.drain).await
+            started.serve(args, log, stop, store.drain).await
         }
     }
 }
@@ -79,7 +77,14 @@ struct Started<S> {
 
 impl<S: Store> Started<S> {
     /// Answers requests until `stop`, and for `drain` after it.
-    async fn serve(mut self, args: &ServeArgs, stop: Stop, drain: Duration) -> Result<(), ServeError> {
+    async fn serve(
+        mut self,
+        args: &ServeArgs,
+        log: &Log,
+        stop: Stop,
+        drain: Duration,
+    ) -> Result<(), ServeError> {
+        self.service.metrics.add_log(log.dropped());
         let unusable = |source| ServeError::Listen { address: args.listen, source };
         let listener = listen(args.listen).map_err(unusable)?;
         tracing::info!(address = %listener.local_addr().map_err(unusable)?, "serving");
