@@ -195,6 +195,9 @@ async fn a_pod_waits_as_pending_with_the_reason_until_a_node_can_serve_it() {
     for name in ["late0", "late1"] {
         network.ip(&["link", "set", name, "up"]);
     }
+    eventually("the node is labelled by the class", || {
+        (cluster.node_labels()["network.knap.github.com/late"] == "true").then_some(())
+    });
     cluster.pod_ready("waits/a").await;
     assert_eq!(cluster.addresses("waits/a", "net1").len(), 1);
     cluster.delete_pod("waits/a");

@@ -122,6 +122,11 @@ impl Board {
             .is_some_and(|problems| !problems.iter().any(|found| found.weight == Weight::Blocks))
     }
 
+    /// Whether a part has reported anything, be it a mere note.
+    pub(crate) fn has_problem(&self, part: Part) -> bool {
+        self.lock().get(&part).is_some_and(|problems| !problems.is_empty())
+    }
+
     /// What probes are told.
     pub(crate) fn report(&self) -> Report {
         let board = self.lock();

@@ -42,11 +42,16 @@ pub(crate) fn once(node: &Node) {
         Err(ProgramError::Stopped) => return,
         Err(error) => vec![Problem::noted("ReapFails", format!("knap reap: {error}"))],
     };
-    if !problems.is_empty() {
-        // Perhaps our token is refused: that is the call which tells.
+    report(node, problems);
+}
+
+fn report(node: &Node, problems: Vec<Problem>) {
+    let is_news = !problems.is_empty() || node.board.has_problem(Part::Reap);
+    node.board.set(Part::Reap, problems);
+    // Perhaps our token is refused: that is the call which tells. Or the resolver is back, and can be told what it missed.
+    if is_news {
         node.signals.ring(Duty::Inventory);
     }
-    node.board.set(Part::Reap, problems);
 }
 
 fn judge(said: &Said) -> Vec<Problem> {
@@ -106,6 +111,7 @@ fn failures(summary: &ReapSummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::clock::SetClock;
 
     fn judged(success: bool, stdout: &str) -> String {
         let said = Said { success, stdout: stdout.to_owned(), stderr: "why".to_owned() };
@@ -116,6 +122,24 @@ mod tests {
     fn what_nobody_holds_is_looked_for_within_a_minute() {
         let longest = (0..200).map(|_| pause(INTERVAL)).max().unwrap();
         assert!(longest <= Duration::from_secs(45), "{longest:?}, and a reap takes its time too");
+    }
+
+    /// Without the bell, an inventory that failed waits for up to a minute after the resolver is back.
+    #[test]
+    fn the_inventory_is_told_when_a_reap_fails_and_when_it_succeeds_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Node::for_tests(folder.path(), &SetClock::default());
+        let reaped = |failures: &[&str]| {
+            let summary = serde_json::json!({ "failures": failures }).to_string();
+            report(&node, judge(&Said { success: true, stdout: summary, stderr: String::new() }));
+            let woken = node.signals.wait(Duty::Inventory, Duration::ZERO);
+            (node.board.problems().len(), woken == Woken::ByBell)
+        };
+        assert_eq!(reaped(&[]), (0, false));
+        assert_eq!(reaped(&["c1/net1: no resolver"]), (1, true));
+        assert_eq!(reaped(&["c1/net1: no resolver"]), (1, true));
+        assert_eq!(reaped(&[]), (0, true));
+        assert_eq!(reaped(&[]), (0, false));
     }
 
     #[test]

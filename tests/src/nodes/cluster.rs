@@ -131,8 +131,9 @@ impl Cluster {
     /// What its programs have to say about a failure.
     pub(super) fn last_words(&self) -> String {
         let events = self.api.kubectl("get events --all-namespaces --sort-by=.lastTimestamp", "").out;
+        let has = self.api.kubectl("get nodes,nodeinventories --show-labels -o wide", "").out;
         let nodes: String = self.nodes.iter().map(Node::last_words).collect();
-        format!("{nodes}{}--- events\n{events}", self.knap_logs())
+        format!("{nodes}{}--- events\n{events}--- nodes\n{has}", self.knap_logs())
     }
 }
 

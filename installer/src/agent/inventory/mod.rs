@@ -99,8 +99,11 @@ impl<'a> Teller<'a> {
                 if matches!(error.cause, Cause::Credential { .. }) {
                     node.refuse_token();
                 }
-                self.failures = self.failures.saturating_add(1);
-                self.not_before = now + around((node.interval() * self.failures).min(LONGEST_PAUSE));
+                // Bells ring while the resolver is away, too: only what was tried in time makes the pause longer.
+                if now >= self.not_before {
+                    self.failures = self.failures.saturating_add(1);
+                    self.not_before = now + around((node.interval() * self.failures).min(LONGEST_PAUSE));
+                }
                 node.board.set(Part::Inventory, vec![Problem::noted("InventoryNotTaken", error.to_string())]);
             }
         }
@@ -141,6 +144,7 @@ fn is_unknown_path(error: &ResolverError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::clock::SetClock;
 
     fn inventory(problems: &[(&str, &str)]) -> Inventory {
         let problems: Vec<_> = problems
@@ -149,6 +153,24 @@ mod tests {
             .collect();
         serde_json::from_value(serde_json::json!({"bootID": "b1", "agentVersion": "1", "problems": problems}))
             .unwrap()
+    }
+
+    #[test]
+    fn bells_do_not_make_the_pause_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SetClock::default();
+        let node = Node::for_tests(folder.path(), &clock);
+        node.board.set(Part::Token, Vec::new());
+        let mut teller = Teller::new(&node);
+        for second in 0..7 {
+            clock.set(Duration::from_secs(second));
+            teller.look(true);
+        }
+        assert!(!node.board.problems().is_empty(), "the resolver is away");
+        assert!(teller.not_before <= node.interval() * 5 / 4, "{:?}", teller.not_before);
+        clock.set(teller.not_before);
+        teller.look(false);
+        assert!(teller.not_before > node.interval() * 2, "{:?}: the second in time", teller.not_before);
     }
 
     #[test]
