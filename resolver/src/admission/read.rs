@@ -2,14 +2,31 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use knap_api::Network;
+use knap_api::{Network, NetworkClass};
 use knap_protocol::NetworkName;
 
 use super::{Question, pod};
-use crate::provision::{Namespaces, class_name, is_ready};
+use crate::provision::{Namespaces, built_in_by_name, class_name, is_ready};
 use crate::store::{ObjectName, Store, StoreError};
 use crate::view::{LabelMap, View};
+
+/// Between looks whether the view has caught up.
+const CATCHING_UP: Duration = Duration::from_millis(20);
+
+/// Waits until the view knows a class that there is: by it, pods go to the nodes that can serve them.
+async fn class_is_known<S: Store>(store: &S, view: &View, name: &str) -> Result<(), StoreError> {
+    let object = ObjectName::cluster(name);
+    let is_known = || view.classes.get(&object).is_some();
+    if is_known() || built_in_by_name(name).is_some() || store.get::<NetworkClass>(&object).await?.is_none() {
+        return Ok(());
+    }
+    while !is_known() {
+        tokio::time::sleep(CATCHING_UP).await;
+    }
+    Ok(())
+}
 
 /// What was read for a review.
 #[derive(Debug, Default)]
@@ -41,6 +58,9 @@ impl Read {
                     found
                 }
             };
+            if let Some(class) = class_name(&network).or(network.spec.class.as_deref()) {
+                class_is_known(store, view, class).await?;
+            }
             // Which class will serve it is tried out.
             if class_name(&network).is_none() {
                 read.namespace(store, view, name.namespace()).await?;

@@ -24,14 +24,20 @@ use crate::view::View;
 /// Bytes of a review: an object of 1.5 MB, which is all that etcd takes, before and after, and what goes with it.
 const BODY_LIMIT: usize = 8 << 20;
 
-/// For reading what the view does not know.
-const fn reading(subject: Subject) -> Duration {
-    match subject {
-        // The API server waits a second for the answer about a pod.
-        Subject::Pod | Subject::Launcher => Duration::from_millis(500),
-        _ => Duration::from_secs(2),
-    }
+/// For reading what the view does not know, at most.
+const LONGEST_READING: Duration = Duration::from_secs(5);
+
+/// For reading what the view does not know: half of what the API server has, by the `timeout` that it adds to the URL.
+fn reading(subject: Subject, query: &str) -> Duration {
+    let has =
+        query.split('&').find_map(|pair| pair.strip_prefix("timeout=")?.strip_suffix('s')?.parse().ok());
+    let usual = match subject {
+        Subject::Pod | Subject::Launcher => 1,
+        _ => 4,
+    };
+    (Duration::from_secs(has.unwrap_or(usual)) / 2).min(LONGEST_READING)
 }
+
 /// For a decision: the API server waits no longer for any.
 const DECIDING: Duration = Duration::from_secs(10);
 
@@ -137,7 +143,7 @@ enum Unanswered {
     #[error(transparent)]
     Malformed(#[from] ReviewError),
     /// What it asks about could not be read.
-    #[error("can't read a Network or a namespace that this depends on: {0}; try again")]
+    #[error("can't read a Network, a class or a namespace that this depends on: {0}; try again")]
     Unread(String),
     /// It is about more than can be looked at while somebody waits.
     #[error("it takes too long to say what this would do; try again")]
@@ -179,10 +185,11 @@ impl<S: Store> Admission<S> {
         subject: Subject,
         request: Request,
     ) -> Result<(Question, Verdict), Unanswered> {
+        let reading = reading(subject, request.uri().query().unwrap_or_default());
         let (body, _turn) = self.turns.body(subject, request).await?;
         let question = Question::read(&body)?;
         let _beside = self.turns.decision(subject).await?;
-        let read = timeout(reading(subject), self.policy.read(&self.store, view, subject, &question)).await;
+        let read = timeout(reading, self.policy.read(&self.store, view, subject, &question)).await;
         let read = read.map_err(|_| Unanswered::Unread("no word in time".to_owned()))?;
         let read = read.map_err(|error| Unanswered::Unread(error.to_string()))?;
         let decided = timeout(DECIDING, self.policy.decide(view, subject, &question, &read)).await;

@@ -9,15 +9,15 @@ use knap_client::{Cause, ResolverError};
 use knap_protocol::{Inventory, NodeProblem};
 
 use super::board::{Part, Problem};
-use super::jitter::around;
+use super::jitter::{around, at_most};
 use super::node::Node;
 use super::signals::{Duty, Woken};
 use delegate::Delegates;
 
 /// How long an unchanged inventory is not told again.
 const GOOD_FOR: Duration = Duration::from_secs(600);
-/// Between tries that fail, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Between tries that fail, at most: an uplink that came while the resolver was away keeps pods waiting no longer once it is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// How long the resolver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -102,7 +102,7 @@ impl<'a> Teller<'a> {
                 // Bells ring while the resolver is away, too: only what was tried in time makes the pause longer.
                 if now >= self.not_before {
                     self.failures = self.failures.saturating_add(1);
-                    self.not_before = now + around((node.interval() * self.failures).min(LONGEST_PAUSE));
+                    self.not_before = now + at_most((node.interval() * self.failures).min(LONGEST_PAUSE));
                 }
                 node.board.set(Part::Inventory, vec![Problem::noted("InventoryNotTaken", error.to_string())]);
             }
@@ -170,7 +170,7 @@ mod tests {
         assert!(teller.not_before <= node.interval() * 5 / 4, "{:?}", teller.not_before);
         clock.set(teller.not_before);
         teller.look(false);
-        assert!(teller.not_before > node.interval() * 2, "{:?}: the second in time", teller.not_before);
+        assert!(teller.not_before > node.interval() * 3 / 2, "{:?}: the second in time", teller.not_before);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::Namespace;
 use knap_api::{Network, NetworkClass};
 use proptest::prelude::*;
@@ -124,6 +126,46 @@ async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_pods_are_l
     let asking = json!({"metadata": {"annotations": {"knap.github.com/networks": "bank/blue"}}, "spec": {"containers": [{}]}});
     let (_, answer) = post(&router, PATHS[2], review(&asking)).await;
     assert_eq!(answer["response"]["allowed"], json!(false), "{answer}");
+}
+
+#[tokio::test]
+async fn a_class_that_only_the_store_knows_yet_is_waited_for_before_its_pods_are_let_in() {
+    let (store, seen) = (EmbeddedStore::in_memory().unwrap(), EmbeddedStore::in_memory().unwrap());
+    let class = json!({"metadata": {"name": "fast"}, "spec": {"provider": "macvlan",
+        "uplinks": [{"interface": "up0"}], "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]}});
+    let class = serde_json::from_value::<NetworkClass>(class).unwrap();
+    store.create(&class).await.unwrap();
+    let network = json!({"metadata": {"name": "blue", "namespace": "shop"}, "spec": {"class": "fast"}});
+    store.create(&serde_json::from_value::<Network>(network).unwrap()).await.unwrap();
+    let behind = Replica::over(&seen).await;
+    let router = service(store, Arc::clone(&behind.view), Some(policy()));
+    let asking = review(
+        &json!({"metadata": {"annotations": {"knap.github.com/networks": "blue"}}, "spec": {"containers": [{}]}}),
+    );
+    let (status, problem) = post(&router, PATHS[2], asking.clone()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+
+    let catches_up = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        seen.create(&class).await.unwrap();
+    };
+    let patient = PATHS[2].replace("1s", "30s");
+    let ((status, answer), ()) = tokio::join!(post(&router, &patient, asking), catches_up);
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let patch = answer["response"]["patch"].as_str().unwrap();
+    let patch = BASE64_STANDARD.decode(patch).unwrap();
+    assert!(String::from_utf8(patch).unwrap().contains("network.knap.github.com/fast"), "{answer}");
+}
+
+#[test]
+fn half_of_the_api_servers_time_is_for_reading() {
+    let seconds = |subject, query| super::reading(subject, query).as_secs_f32();
+    assert_eq!(seconds(Subject::Pod, "timeout=1s"), 0.5);
+    assert_eq!(seconds(Subject::Pod, "a=b&timeout=3s"), 1.5);
+    assert_eq!(seconds(Subject::Network, "timeout=30s"), 5.0);
+    for unknown in ["", "timeout=", "timeout=soon", "timeout=-1s", "timeout=1m0s"] {
+        assert_eq!(seconds(Subject::Pod, unknown), 0.5, "{unknown}");
+    }
 }
 
 #[tokio::test]
