@@ -15,7 +15,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Accepted`, `Provisioned` or `Ready`.
+    /// Of a Network `Accepted`, `Provisioned`, `Ready` and `Published`; of a NodeInventory `Ready`.
     #[serde(rename = "type")]
     pub kind: String,
     pub status: ConditionStatus,

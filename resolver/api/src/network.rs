@@ -44,7 +44,7 @@ pub struct NetworkSpec {
     /// Features; the class must offer all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires: Option<Features>,
-    /// Free strings, handed to the provider.
+    /// Free strings for the provider; none of the built-in ones reads any yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::hints")]
     pub hints: BTreeMap<String, String>,
@@ -66,7 +66,7 @@ pub struct NetworkSpec {
     /// Name resolution, passed on in the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
-    /// Whether a StatefulSet's pod or a virtual machine gets the same address again.
+    /// Whether a StatefulSet's pod gets the same address again.
     #[serde(default)]
     pub address_policy: AddressPolicy,
     /// Other namespaces that may attach, where the class permits sharing.

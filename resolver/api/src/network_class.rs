@@ -29,7 +29,7 @@ pub const DEFAULT_CLASS_ANNOTATION: &str = "knap.github.com/is-default-class";
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkClassSpec {
-    /// Built in: bridge, macvlan, sriov, host-device, cni; or a registered external one.
+    /// `bridge`, `macvlan`, `sriov`, `host-device` or `cni`; a class of any other is not served.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub provider: String,
     /// The wire; classes on one fabric share its VLAN numbers. The class's name where absent.
@@ -54,7 +54,7 @@ pub struct NetworkClassSpec {
         regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     )]
     pub resource_name: Option<String>,
-    /// VLANs or VNIs, of which each Network gets one.
+    /// Numbers of which each Network gets one: `vlans`, by provider sriov; no provider takes `vxlan` yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<Segments>,
     /// Where Networks' subnets come from: one unit per family, from the first entry with room.

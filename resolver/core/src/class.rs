@@ -18,7 +18,7 @@ pub struct Class {
     pub name: String,
     /// Whether it is marked as the class of Networks that name none.
     pub is_default: bool,
-    /// A built-in provider, or a registered external one.
+    /// A provider's name; one that is not built in serves nobody.
     pub provider: String,
     /// The wire. Classes on one fabric share its numbers.
     pub fabric: String,

@@ -19,7 +19,7 @@ pub struct NodeNeeds {
 }
 
 impl NodeNeeds {
-    /// Of a class. What an external provider runs, nobody knows beforehand.
+    /// Of a class. One of an unknown provider runs nothing.
     pub fn of(class: &Class) -> Self {
         let delegates = provider::provider(&class.provider).map(|provider| provider.delegates(class));
         Self {
@@ -146,7 +146,7 @@ mod tests {
         json!({"plugins": [{"type": "ptp", "ipam": {"type": "knap"}}, {"type": "vlan", "ipam": {"type": "host-local"}}]}),
         &["host-local", "ptp", "vlan"]
     )]
-    #[case::external("elsewhere", json!({}), &[])]
+    #[case::unknown("elsewhere", json!({}), &[])]
     fn a_class_needs_the_plugins_that_it_runs(
         #[case] provider: &str,
         #[case] parameters: Value,

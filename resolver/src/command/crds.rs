@@ -7,10 +7,17 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     knap_api::definitions()
 }
 
+/// What each begins with.
+const HEADER: &str = "# Made by `knap-resolver crds` from resolver/api. Change that instead.";
+
 /// One YAML stream of all CRDs.
 pub fn yaml() -> Result<String, serde_saphyr::ser::Error> {
-    let documents = crds().iter().map(serde_saphyr::to_string).collect::<Result<Vec<_>, _>>()?;
+    let documents = crds().iter().map(document).collect::<Result<Vec<_>, _>>()?;
     Ok(documents.iter().map(|document| format!("---\n{document}")).collect())
+}
+
+fn document(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
+    Ok(format!("{HEADER}\n{}", serde_saphyr::to_string(crd)?))
 }
 
 #[cfg(test)]
@@ -26,7 +33,7 @@ mod tests {
         let update = std::env::var_os("UPDATE").is_some();
         for crd in crds() {
             let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
-            let generated = serde_saphyr::to_string(&crd).unwrap();
+            let generated = document(&crd).unwrap();
             if update {
                 std::fs::write(&file, &generated).unwrap();
             }

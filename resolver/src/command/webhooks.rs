@@ -19,10 +19,13 @@ pub fn objects(args: &WebhooksArgs) -> [WebhookObjects; 2] {
     WebhookObjects::new(&of, conditions, args.raw_attachments == RawPolicy::Refuse)
 }
 
+/// What the stream begins with. In its first document: where the stream is a part of another, nothing is a document of its own.
+const HEADER: &str = "# Made by `knap-resolver webhooks`. Change that instead.";
+
 /// One YAML stream of both.
 pub fn yaml(args: &WebhooksArgs) -> Result<String, serde_saphyr::ser::Error> {
     let documents = objects(args).iter().map(serde_saphyr::to_string).collect::<Result<Vec<_>, _>>()?;
-    Ok(documents.iter().map(|document| format!("---\n{document}")).collect())
+    Ok(format!("---\n{HEADER}\n{}", documents.join("---\n")))
 }
 
 #[cfg(test)]
