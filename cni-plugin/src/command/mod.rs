@@ -77,23 +77,20 @@ fn run_cni(process: &Process<'_>, command: Result<Option<Command>, Failure>) -> 
 }
 
 fn dispatch(process: &Process<'_>, command: Command, input: &[u8]) -> Result<Answer, Failure> {
-    if command == Command::Version {
-        return version::run(input);
-    }
+    let run = match command {
+        Command::Version => return version::run(input),
+        Command::Add => add::run,
+        Command::Del => del::run,
+        Command::Check => check::run,
+        Command::Gc => gc::run,
+        Command::Status => status::run,
+    };
     process.environment.require(command)?;
     let object = config::decode(input)?;
     if config::asks_for_ipam(&object) {
         return ipam::run(command, &object);
     }
-    let config = Config::new(object)?;
-    match command {
-        Command::Add => add::run(process, &config),
-        Command::Del => del::run(process, &config),
-        Command::Check => check::run(process, &config),
-        Command::Gc => gc::run(process, &config),
-        Command::Status => status::run(process, &config),
-        Command::Version => version::run(input),
-    }
+    run(process, &Config::new(object)?)
 }
 
 /// Standard input, which a person at a terminal does not give.

@@ -35,7 +35,7 @@ pub enum Command {
     Agent(Box<Agent>),
     /// Put the version before the last install back.
     Rollback,
-    /// Remove plugin, node file and empty ledger.
+    /// Remove all that Knap put on this host, but for a log; refused while attachments are left.
     Uninstall {
         /// Also while attachments are still in the ledger; what they made on the host then stays.
         #[arg(long)]
@@ -75,5 +75,41 @@ impl Install {
     /// The node file that these arguments describe.
     pub fn node_file(&self, paths: &HostPaths) -> NodeFile {
         self.plugin.node_file(paths, &self.endpoints, self.ca_file.clone(), self.token_file.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn flags(text: &str) -> BTreeSet<String> {
+        let words = text.split(|letter: char| letter != '-' && !letter.is_ascii_alphanumeric());
+        let flags = words.filter_map(|word| word.strip_prefix("--"));
+        flags.filter(|flag| flag.starts_with(char::is_alphabetic)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_agents_flags_are_those_of_the_document() {
+        let mut program = Arguments::command();
+        program.build();
+        let agent = program.find_subcommand("agent").unwrap();
+        let shown = agent.get_arguments().filter(|argument| !argument.is_hide_set());
+        let shown: BTreeSet<String> =
+            shown.filter_map(|argument| argument.get_long()).map(str::to_owned).collect();
+        let document = include_str!("../../../docs/node.md");
+        let untold: Vec<_> = shown.difference(&flags(document)).cloned().collect();
+        assert_eq!(untold, ["help"], "not in docs/node.md");
+        let rows: String = document.lines().filter(|line| line.starts_with("| `--")).collect();
+        let unknown: Vec<_> = flags(&rows).difference(&shown).cloned().collect();
+        assert!(unknown.is_empty(), "in docs/node.md, and no flags of the agent: {unknown:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{AttachmentKey, Attempt, NodeName};
 
-/// `GET`: is the resolver there and ready. The one path that needs no credential.
+/// `GET`: is the resolver there and ready. The one path of these that needs no credential.
 pub const STATUS: &str = "/v1/status";
 
 /// `PUT` and `DELETE` of one attachment. Its parts are validated names and need no escaping, but for the

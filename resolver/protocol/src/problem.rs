@@ -12,8 +12,6 @@ pub struct CniCode(pub u32);
 impl CniCode {
     /// Incompatible CNI version.
     pub const VERSION: Self = Self(1);
-    /// Unsupported field in the network's configuration.
-    pub const UNSUPPORTED_FIELD: Self = Self(2);
     /// Invalid necessary environment variables.
     pub const ENVIRONMENT: Self = Self(4);
     /// I/O failure.

@@ -72,6 +72,8 @@ pub enum OutputFormat {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -79,5 +81,28 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn flags(text: &str) -> BTreeSet<String> {
+        let words = text.split(|letter: char| letter != '-' && !letter.is_ascii_alphanumeric());
+        let flags = words.filter_map(|word| word.strip_prefix("--"));
+        flags.filter(|flag| flag.starts_with(char::is_alphabetic)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_flags_of_serve_are_those_of_the_documents() {
+        let mut program = Cli::command();
+        program.build();
+        let serve = program.find_subcommand("serve").unwrap();
+        let longs = serve.get_arguments().filter_map(|argument| argument.get_long());
+        let known: BTreeSet<String> = longs.map(str::to_owned).collect();
+        let of_cluster = include_str!("../../../docs/kubernetes.md");
+        let rows = of_cluster.lines().filter_map(|line| line.strip_prefix("| `--")?.split(" | ").next());
+        let told = flags(&rows.map(|flags| format!("--{flags} ")).collect::<String>());
+        let unknown: Vec<_> = told.difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "in docs/kubernetes.md, and no flags: {unknown:?}");
+        let on_a_host = flags(include_str!("../../../docs/single-host.md"));
+        let untold: Vec<_> = known.difference(&told).filter(|flag| !on_a_host.contains(*flag)).collect();
+        assert_eq!(untold, ["help", "version"], "neither in docs/kubernetes.md nor in docs/single-host.md");
     }
 }

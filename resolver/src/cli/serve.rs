@@ -98,7 +98,7 @@ pub struct KubernetesArgs {
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub drain: Duration,
     /// After how long a Node that stays deleted is fenced: what it held is freed. Never unless given, since its machine may still
-    /// run (90s, 10m, 2h)
+    /// run (90s, 10m, 2h, 1d)
     #[arg(long, id = "gone-node-after", value_name = "DURATION", value_parser = duration)]
     pub gone_node_after: Option<Duration>,
 }
@@ -198,7 +198,7 @@ fn refuse_exposure(matches: &ArgMatches) -> Result<(), Error> {
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "write an IP address and a port, as in 127.0.0.1:7350".to_owned())
+    text.parse().map_err(|_| "write an IP address and a port, as in 127.0.0.1:4180".to_owned())
 }
 
 /// As a certificate can carry it.
@@ -281,7 +281,7 @@ mod tests {
     #[case::exposed(&EMBEDDED_LINE.replace("127.0.0.1", "0.0.0.0"), "loopback only")]
     #[case::no_name(&format!("{KUBERNETES_LINE} --tls-name https://knap"), "a DNS name or an IP address")]
     #[case::name_on_a_host(&format!("{EMBEDDED_LINE} --tls-name knap"), "--tls-name belongs to --store kubernetes")]
-    #[case::no_address(&EMBEDDED_LINE.replace("127.0.0.1:1", "localhost"), "127.0.0.1:7350")]
+    #[case::no_address(&EMBEDDED_LINE.replace("127.0.0.1:1", "localhost"), "127.0.0.1:4180")]
     fn what_makes_no_sense_is_refused(#[case] line: &str, #[case] hint: &str) {
         let error = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
         assert!(error.contains(hint), "{error}");

@@ -1,4 +1,4 @@
-//! GET of the status: is the resolver there, and does it serve. The one path without a token.
+//! GET of the status: is the resolver there, and does it serve. Like `/healthz`, `/readyz` and `/admission/*`, without a token.
 
 use std::sync::Arc;
 

@@ -101,8 +101,10 @@ mod tests {
     use crate::store::{ObjectName, Store};
     use crate::testing::World;
     use knap_api::Network;
-    use knap_protocol::ProblemKind;
+    use knap_core::FenceReason;
+    use knap_protocol::{ProblemKind, ReconcileReply};
     use serde_json::json;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     fn has(text: &str, line: &str) {
@@ -137,6 +139,52 @@ mod tests {
         has(&text, "knap_nodes 1");
         has(&text, "knap_attach_collisions_total 0");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// The names in a text, without what a histogram adds to its own.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric());
+        let names = words.filter(|word| word.starts_with("knap_"));
+        names.map(|name| name.trim_end_matches("_bucket").trim_end_matches("_count")).collect()
+    }
+
+    /// All that is measured, each of it once: what was never counted is not told.
+    async fn everything() -> Metrics {
+        let world = World::new().await;
+        let (pods, _following) = Pods::follow(&world.store, |_| {});
+        let request = json!({
+            "network": "shop/blue", "bootID": "b", "attempt": "a", "deadlineSeconds": 1, "cniVersion": "1.0.0",
+            "pod": {"namespace": "shop", "name": "web"}
+        });
+        pods.proven(&"n1".parse().unwrap(), &serde_json::from_value(request).unwrap()).await.unwrap_err();
+        let calls = StoreCalls::default();
+        Measured::new(world.store.clone(), calls.clone()).list::<Network>(&Default::default()).await.unwrap();
+        let fencing = crate::nodes::Counters::default();
+        fencing.freed(FenceReason::Rebooted);
+        let metrics = Metrics::new(&world.replica.view, &calls, world.replica.attacher.counters())
+            .with_fencing(&fencing)
+            .with_leader(Gauge::default())
+            .with_pods(&pods);
+        metrics.requests.answered(Call::Attach, None, Duration::ZERO);
+        metrics.requests.denied("no_token");
+        metrics.requests.reconciled(&ReconcileReply::default());
+        metrics.reviews.answered("pods", Reviewed::Denied("Collision"), Duration::ZERO);
+        let log = tracing_appender::non_blocking::NonBlockingBuilder::default().finish(std::io::sink());
+        metrics.add_log(log.0.error_counter());
+        metrics
+    }
+
+    #[tokio::test]
+    async fn the_document_has_all_metrics_and_no_others() {
+        let text = everything().await.text().unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let measured: Vec<String> = types
+            .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+            .collect();
+        let measured: BTreeSet<&str> = measured.iter().map(String::as_str).collect();
+        assert_eq!(names(include_str!("../../../docs/metrics.md")), measured);
+        let shown = names(include_str!("../../../deploy/helm/knap/dashboards/knap.json"));
+        assert!(shown.is_subset(&measured), "{shown:?}");
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ pub struct Counters {
 
 impl Counters {
     /// A lease was freed because its boot was condemned.
-    pub(super) fn freed(&self, reason: FenceReason) {
+    pub(crate) fn freed(&self, reason: FenceReason) {
         self.freed.get_or_create(&Because { reason: reason.name() }).inc();
     }
 
