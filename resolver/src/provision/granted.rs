@@ -7,6 +7,8 @@ use ipnetwork::IpNetwork;
 use knap_api::{Network, StatusSubnet};
 use knap_core::{Class, Grant, MacCode, Slot, Subnet};
 
+use super::reserved::Thing;
+
 /// The parts of a Network's status that attachments depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Granted {
@@ -62,6 +64,17 @@ impl Granted {
             && self.provider.as_ref() == Some(&class.provider)
             && (self.mac_code, self.vlan, self.vni) == (Some(grant.mac_code), grant.vlan, grant.vni)
             && self.subnets == grant.layout.subnets()
+    }
+
+    /// Whether a thing is part of it, as far as the status tells: it does so of the numbers and subnets.
+    pub(super) fn includes(&self, thing: &Thing) -> bool {
+        match thing {
+            Thing::MacCode(code) => self.mac_code == Some(*code),
+            Thing::Vlan(_, vlan) => self.vlan == Some(*vlan),
+            Thing::Vni(vni) => self.vni == Some(*vni),
+            Thing::Subnet(_, cidr) => self.subnet(*cidr).is_some(),
+            Thing::Exclusive | Thing::OfLease => self.mac_code.is_some(),
+        }
     }
 
     /// The record of a subnet.

@@ -92,17 +92,35 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         served: Result<Served, ProvisionError>,
         fetched: &mut Fetched,
     ) -> Result<Served, ProvisionError> {
+        let unused = self.unused(network, &served, fetched);
         let leases = match &served {
             // Whoever attaches meanwhile sees that it is being given up.
-            Ok(served) if !served.unused.is_empty() => {
-                self.release(network, served.unused.clone(), fetched).await?
-            }
+            _ if !unused.is_empty() => self.release(network, unused, fetched).await?,
             Ok(served) if served.moved => {
                 count_leases(&self.store, &network.uid().unwrap_or_default()).await?
             }
             _ => 0,
         };
         if leases == 0 { served } else { self.serve(network, leases, fetched).await }
+    }
+
+    /// What a Network has and does not need any more; of one that can't be served, all that it has not been granted: others
+    /// wait for that, and no quota counts it.
+    pub(super) fn unused(
+        &self,
+        network: &Network,
+        served: &Result<Served, ProvisionError>,
+        fetched: &Fetched,
+    ) -> Vec<Reservation> {
+        let uid = network.uid().unwrap_or_default();
+        match (served, Granted::of(network)) {
+            (Ok(served), _) => served.unused.clone(),
+            (Err(_), Ok(granted)) if self.view.leases.count_of_uid(&uid) == 0 => {
+                let held = fetched.reserved.of(&uid).filter(|(thing, _)| !granted.includes(thing));
+                held.map(|(_, held)| Reservation::clone(held)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The steps from a spec to what serves it.
@@ -150,6 +168,10 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             used: Vec::new(),
             taken: false,
         };
+        let foreseen = taker.foresee()?;
+        if leases == 0 {
+            plan(&intent, &class, provider, &foreseen)?;
+        }
         let grant = taker.take().await?;
         let (used, taken) = (std::mem::take(&mut taker.used), taker.taken);
         let mut unused = Vec::new();

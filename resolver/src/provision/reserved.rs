@@ -63,6 +63,8 @@ pub(super) struct Reserved {
     vnis: BTreeSet<u32>,
     /// By the Reservation's name.
     subnets: HashMap<String, ReservedSubnet>,
+    /// What else only one Network can have, by the Reservation's name.
+    exclusive: HashMap<String, Arc<Reservation>>,
 }
 
 #[derive(Debug)]
@@ -105,7 +107,10 @@ impl Reserved {
                 let (scope, cidr, reservation) = (scope.clone(), *cidr, Arc::clone(&reservation));
                 self.subnets.insert(reservation.name_any(), ReservedSubnet { scope, cidr, reservation });
             }
-            Thing::OfLease | Thing::Exclusive => {}
+            Thing::Exclusive => {
+                self.exclusive.insert(reservation.name_any(), Arc::clone(&reservation));
+            }
+            Thing::OfLease => {}
         }
         let owned = self.by_owner.entry(reservation.spec.network.uid.clone()).or_default();
         owned.retain(|(_, known)| known.metadata.name != reservation.metadata.name);
@@ -115,6 +120,7 @@ impl Reserved {
     /// Drops a Reservation that is gone. The number that it held is not proposed again before the next look.
     pub(super) fn forget(&mut self, reservation: &Reservation) {
         self.subnets.remove(&reservation.name_any());
+        self.exclusive.remove(&reservation.name_any());
         if let Some(owned) = self.by_owner.get_mut(&reservation.spec.network.uid) {
             owned.retain(|(_, known)| known.metadata.name != reservation.metadata.name);
         }
@@ -131,6 +137,11 @@ impl Reserved {
         self.of(uid)
             .map(|(_, reservation)| reservation)
             .find(|known| known.metadata.name.as_deref() == Some(name))
+    }
+
+    /// What only one Network can have, if it is somebody else's.
+    pub(super) fn of_another(&self, uid: &str, name: &str) -> Option<&Arc<Reservation>> {
+        self.exclusive.get(name).filter(|known| known.spec.network.uid != uid)
     }
 
     pub(super) fn has_mac_code(&self, code: MacCode) -> bool {

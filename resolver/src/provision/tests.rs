@@ -3,6 +3,7 @@
 mod change;
 mod crowd;
 mod instant;
+mod unserved;
 
 use std::collections::BTreeSet;
 
@@ -95,7 +96,7 @@ async fn a_conflicting_network_recovers_when_the_other_goes() {
     for word in ["10.64.0.0/20", "10.64.7.0/24", "shop/blue"] {
         assert!(message.contains(word), "{message}");
     }
-    assert_eq!(world.reservations().await.len(), 3, "two of blue, and red's code");
+    assert_eq!(world.reservations().await.len(), 2, "those of blue");
     world.remove("shop/blue").await;
     let red = world.until_ready("bank/red").await;
     assert_eq!(subnets(&red), [("10.64.0.0/20".to_owned(), 0)]);

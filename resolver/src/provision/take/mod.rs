@@ -1,5 +1,5 @@
 //! Third step: reserve what the Network needs. Every thing is taken by creating its Reservation; what is the
-//! Network's already is kept.
+//! Network's already is kept. What can be seen without that to be in the way is looked at before.
 
 mod numbers;
 mod subnets;
@@ -7,7 +7,7 @@ mod subnets;
 use std::sync::Arc;
 
 use knap_api::{Reservation, ReservationSpec, ReservedFor};
-use knap_core::{Class, ClusterNetworks, Grant, Needs, NetworkIntent};
+use knap_core::{Class, ClusterNetworks, Grant, Needs, NetworkIntent, NumberKind};
 use kube::ResourceExt;
 
 use super::error::ProvisionError;
@@ -45,16 +45,36 @@ enum Owned {
 }
 
 impl<S: Store> Taker<'_, S> {
+    /// What it would get, as far as the picture goes. Who can't be served is seen here, before anything is created for it: what
+    /// is given back wakes all who wait, this one too, and so it would be taken and given back forever.
+    pub(super) fn foresee(&self) -> Result<Grant, ProvisionError> {
+        let mac_code = self.likely_mac_code()?;
+        let (vlan, vni) = if self.is_fixed() {
+            (self.granted.vlan, self.granted.vni)
+        } else {
+            (vlan(self.likely(NumberKind::Vlan)?), self.likely(NumberKind::Vni)?)
+        };
+        let scope = self.needs.address_scope(mac_code, vlan, vni);
+        self.check_in_use(&scope)?;
+        let uid = &self.intent.owner.uid;
+        for name in &self.needs.exclusive {
+            if let Some(theirs) = self.reserved.of_another(uid, name) {
+                return Err(ProvisionError::InUse { what: name.clone(), owner: owner_of(theirs) });
+            }
+        }
+        Ok(Grant { mac_code, vlan, vni, layout: self.likely_layout(&scope)? })
+    }
+
     /// Takes everything, and says what that makes.
     pub(super) async fn take(&mut self) -> Result<Grant, ProvisionError> {
         let mac_code = self.mac_code().await?;
         let (vlan, vni) = if self.is_fixed() {
-            self.same_numbers().await?
+            self.same_numbers().await?;
+            (self.granted.vlan, self.granted.vni)
         } else {
-            (self.vlan().await?, self.vni().await?)
+            (vlan(self.number(NumberKind::Vlan).await?), self.number(NumberKind::Vni).await?)
         };
         let scope = self.needs.address_scope(mac_code, vlan, vni);
-        self.check_in_use(&scope)?;
         for name in self.needs.exclusive.clone() {
             if let Owned::Theirs(theirs) = self.create(&name, self.spec()).await? {
                 return Err(ProvisionError::InUse { what: name, owner: owner_of(&theirs) });
@@ -148,6 +168,11 @@ impl<S: Store> Taker<'_, S> {
 /// What would have to be otherwise, and can't while attachments run.
 fn fixed(what: &'static str, was: &str, becomes: &str, leases: u32) -> ProvisionError {
     ProvisionError::Fixed { what, was: was.to_owned(), becomes: becomes.to_owned(), leases }
+}
+
+/// VLANs go to 4094.
+fn vlan(number: Option<u32>) -> Option<u16> {
+    number.and_then(|number| u16::try_from(number).ok())
 }
 
 fn owner_of(reservation: &Reservation) -> String {

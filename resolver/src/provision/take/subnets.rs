@@ -17,18 +17,13 @@ use crate::store::Store;
 impl<S: Store> Taker<'_, S> {
     /// Subnets: those that the status records first, at their slots; the others after them.
     pub(super) async fn layout(&mut self, scope: &str) -> Result<Layout, ProvisionError> {
-        let subnets = if self.is_fixed() { self.granted.subnets.clone() } else { Vec::new() };
-        // Before anything is created, so that nothing is left of what can't be.
-        let wanted = self.needs.subnets.iter().filter_map(|need| Some(subnet_of(need, need.requested?)));
-        let wanted = wanted.filter(|wanted| !subnets.iter().any(|subnet| subnet.cidr == wanted.cidr));
-        self.arranged(subnets.clone(), wanted.collect())?;
+        let subnets = self.kept();
         for subnet in &subnets {
             self.requested(subnet.cidr, scope, &[]).await?;
         }
         let mut added = Vec::new();
         for need in self.needs.subnets.clone() {
-            let there: Vec<IpNetwork> =
-                subnets.iter().chain(&added).map(|subnet: &Subnet| subnet.cidr).collect();
+            let there = cidrs(subnets.iter().chain(&added));
             let subnet = match need.requested {
                 Some(cidr) if there.contains(&cidr) => continue,
                 Some(cidr) => self.asked_for(&need, cidr, scope).await?,
@@ -38,6 +33,34 @@ impl<S: Store> Taker<'_, S> {
             added.push(subnet);
         }
         Ok(self.arranged(subnets, added)?)
+    }
+
+    /// The same, as far as the picture goes.
+    pub(super) fn likely_layout(&self, scope: &str) -> Result<Layout, ProvisionError> {
+        let subnets = self.kept();
+        for subnet in &subnets {
+            self.check_requested(subnet.cidr, scope, &[])?;
+        }
+        let mut added = Vec::new();
+        for need in &self.needs.subnets {
+            let there = cidrs(subnets.iter().chain(&added));
+            let subnet = match need.requested {
+                Some(cidr) if there.contains(&cidr) => continue,
+                Some(cidr) => {
+                    self.check_requested(cidr, scope, &need.pools)?;
+                    subnet_of(need, cidr)
+                }
+                None if self.is_fixed() => continue,
+                None => self.candidate(need, scope, &there)?,
+            };
+            added.push(subnet);
+        }
+        Ok(self.arranged(subnets, added)?)
+    }
+
+    /// What attachments use.
+    fn kept(&self) -> Vec<Subnet> {
+        if self.is_fixed() { self.granted.subnets.clone() } else { Vec::new() }
     }
 
     /// What attachments use keeps its scope and its size.
@@ -100,20 +123,32 @@ impl<S: Store> Taker<'_, S> {
         scope: &str,
         pools: &[Pool],
     ) -> Result<(), ProvisionError> {
+        self.check_requested(cidr, scope, pools)?;
         let name = reservation::subnet_name(scope, cidr);
-        let free = || self.free(pools, cidr.prefix(), scope);
-        if let Some(conflict) = self.cluster.conflict(cidr, &self.intent.reserved, free) {
-            return Err(conflict.into());
-        }
-        if self.reserved.named(&self.intent.owner.uid, &name).is_none()
-            && let Some(other) = self.in_the_way(cidr, scope)
-        {
-            return Err(conflict(cidr, other, free()));
-        }
         match self.subnet(&name, cidr, scope).await? {
             Verdict::Verified => Ok(()),
             Verdict::Conflict(other) => Err(conflict(cidr, &other, self.free(pools, cidr.prefix(), scope))),
         }
+    }
+
+    /// Why it can't be had, as far as the picture goes.
+    fn check_requested(&self, cidr: IpNetwork, scope: &str, pools: &[Pool]) -> Result<(), ProvisionError> {
+        let free = || self.free(pools, cidr.prefix(), scope);
+        if let Some(conflict) = self.cluster.conflict(cidr, &self.intent.reserved, free) {
+            return Err(conflict.into());
+        }
+        if !self.is_settled(cidr, scope)
+            && let Some(other) = self.in_the_way(cidr, scope)
+        {
+            return Err(conflict(cidr, other, free()));
+        }
+        Ok(())
+    }
+
+    /// Whether it holds a subnet so that it need not be held against others' again.
+    fn is_settled(&self, cidr: IpNetwork, scope: &str) -> bool {
+        let held = self.reserved.named(&self.intent.owner.uid, &reservation::subnet_name(scope, cidr));
+        held.is_some_and(|held| held.spec.routed || !self.needs.routed || self.is_fixed())
     }
 
     /// What overlaps a subnet so that there is no need to try.
@@ -141,12 +176,32 @@ impl<S: Store> Taker<'_, S> {
         scope: &str,
         there: &[IpNetwork],
     ) -> Result<Subnet, ProvisionError> {
+        let mut in_the_way = there.to_vec();
+        loop {
+            let subnet = self.candidate(need, scope, &in_the_way)?;
+            let name = reservation::subnet_name(scope, subnet.cidr);
+            match self.subnet(&name, subnet.cidr, scope).await? {
+                Verdict::Verified => return Ok(subnet),
+                Verdict::Conflict(other) => {
+                    in_the_way.extend([subnet.cidr].into_iter().chain(cidr_of(&other)));
+                }
+            }
+        }
+    }
+
+    /// The same, as far as the picture goes, where these are in the way.
+    fn candidate(
+        &self,
+        need: &SubnetNeed,
+        scope: &str,
+        in_the_way: &[IpNetwork],
+    ) -> Result<Subnet, ProvisionError> {
         // Where its class had another scope before, it keeps its subnet in the new one if it can.
         let mut held = self.held(|thing| match thing {
-            Thing::Subnet(of, cidr) if !there.contains(cidr) => Some((of != scope, *cidr)),
+            Thing::Subnet(of, cidr) if !in_the_way.contains(cidr) => Some((of != scope, *cidr)),
             _ => None,
         });
-        held.retain(|(moves, cidr)| !moves || self.in_the_way(*cidr, scope).is_none());
+        held.retain(|(_, cidr)| self.is_settled(*cidr, scope) || self.in_the_way(*cidr, scope).is_none());
         held.sort_by_key(|(moves, _)| *moves);
         for pool in &need.pools {
             let is_unit = |cidr: &IpNetwork| {
@@ -154,16 +209,9 @@ impl<S: Store> Taker<'_, S> {
                     && pool.cidr().contains(cidr.network())
                     && self.cluster.conflict(*cidr, &self.intent.reserved, || None).is_none()
             };
-            let mut candidate = held.iter().map(|(_, cidr)| *cidr).find(is_unit);
-            let mut in_the_way = Vec::new();
-            loop {
-                let taken = || [self.taken(scope).as_slice(), &in_the_way].concat();
-                let Some(cidr) = candidate.take().or_else(|| carve(pool, &taken())) else { break };
-                let name = reservation::subnet_name(scope, cidr);
-                match self.subnet(&name, cidr, scope).await? {
-                    Verdict::Verified => return Ok(pool.subnet(cidr, need.gateway_by_default)),
-                    Verdict::Conflict(other) => in_the_way.extend([cidr].into_iter().chain(cidr_of(&other))),
-                }
+            let free = || carve(pool, &[self.taken(scope).as_slice(), in_the_way].concat());
+            if let Some(cidr) = held.iter().map(|(_, cidr)| *cidr).find(is_unit).or_else(free) {
+                return Ok(pool.subnet(cidr, need.gateway_by_default));
             }
         }
         let what = need.pools.iter().map(|pool| format!("/{} of {}", pool.prefix_length(), pool.cidr()));
@@ -222,6 +270,10 @@ impl<S: Store> Taker<'_, S> {
             }
         }
     }
+}
+
+fn cidrs<'a>(subnets: impl Iterator<Item = &'a Subnet>) -> Vec<IpNetwork> {
+    subnets.map(|subnet| subnet.cidr).collect()
 }
 
 /// What a requested subnet is by the pool that it belongs to.

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 
 use super::error::ProvisionError;
 use super::fetch::Fetched;
-use super::network::Served;
 use super::{Provisioner, Rules};
 use crate::view::{LabelMap, View};
 use supposed::Supposed;
@@ -73,11 +72,12 @@ impl Trial {
     }
 
     async fn try_out(&mut self, network: &Network) -> Result<String, ProvisionError> {
-        let Served { plan, unused, .. } = self.provisioner.provision(network, &mut self.fetched).await?;
+        let served = self.provisioner.provision(network, &mut self.fetched).await;
+        let unused = self.provisioner.unused(network, &served, &self.fetched);
         if !unused.is_empty() {
             self.provisioner.release(network, unused, &mut self.fetched).await?;
         }
-        Ok(plan.class)
+        served.map(|served| served.plan.class)
     }
 
     /// Why no Network of a class would be served, where an earlier class has given its wire another name.
