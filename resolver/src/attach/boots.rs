@@ -39,14 +39,12 @@ impl BootGates {
         if known.is_some_and(|known| boots_of(&known).standing(boot.as_str()) == Standing::Current) {
             return Ok(());
         }
-        let key = (node.clone(), boot.clone());
-        let record = self.records.lock().entry(key.clone()).or_default().clone();
-        let (store, view, (node, boot)) = (store.clone(), Arc::clone(view), key.clone());
+        let record = Record::of(self, (node.clone(), boot.clone()));
+        let (store, view, (node, boot)) = (store.clone(), Arc::clone(view), record.key.clone());
         let begun = record
+            .shared
             .read(move || async move { begin_boot(&store, &view, &node, &boot).await.map_err(Arc::new) });
-        let begun = begun.await;
-        self.records.lock().remove(&key);
-        begun.map_err(|error| refusal(&error))
+        begun.await.map_err(|error| refusal(&error))
     }
 
     /// Whether the boot may still attach, by a read that begins after this call. One read serves all that ask before it
@@ -87,6 +85,31 @@ impl BootGates {
     }
 }
 
+/// One asker's part in the record of a boot. With the last of them, who may all be gone before it is written, it goes.
+struct Record<'a> {
+    gates: &'a BootGates,
+    key: (NodeName, BootId),
+    shared: Coalesced<Begun>,
+}
+
+impl<'a> Record<'a> {
+    fn of(gates: &'a BootGates, key: (NodeName, BootId)) -> Self {
+        let shared = gates.records.lock().entry(key.clone()).or_default().clone();
+        Self { gates, key, shared }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        let mut records = self.gates.records.lock();
+        // Given back within the lock: of two who go at once, the later finds it idle.
+        self.shared = Coalesced::default();
+        if records.get(&self.key).is_some_and(Coalesced::is_idle) {
+            records.remove(&self.key);
+        }
+    }
+}
+
 fn refusal(error: &RecordError) -> Refusal {
     match error {
         RecordError::Condemned { node, boot, boots } => condemned(node, boot, boots),
@@ -101,5 +124,31 @@ fn condemned(node: &NodeName, boot: &BootId, boots: &Boots) -> Refusal {
     match boots.standing(boot.as_str()) {
         Standing::Fenced(reason) => Refusal::Fenced { node, boot, reason },
         _ => Refusal::Superseded { node, boot, current: boots.current.clone().unwrap_or_default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures::poll;
+    use serde_json::json;
+
+    use crate::testing::{Replica, Troubled, World};
+
+    #[tokio::test]
+    async fn nothing_is_left_of_who_has_gone() {
+        let world = World::new().await;
+        world.ready_network("shop/blue", json!({"provider": "bridge"})).await;
+        let replica = Replica::over(&Troubled::new(&world.store, |_| pending())).await;
+        let records = || replica.attacher.boots.records.lock().len();
+        let mut first = Box::pin(replica.attach("c1", json!({})));
+        let mut second = Box::pin(replica.attach("c2", json!({})));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        assert_eq!(records(), 1);
+        drop(first);
+        assert_eq!(records(), 1, "another waits for it");
+        drop(second);
+        assert_eq!(records(), 0);
     }
 }

@@ -37,6 +37,11 @@ impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
         let turn = self.turns.lock().join(&self.turns, read);
         turn.await
     }
+
+    /// Whether nobody else has this one, to ask it.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.turns) == 1
+    }
 }
 
 impl<T: Clone + Send + Sync + 'static> Turns<T> {

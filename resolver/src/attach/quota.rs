@@ -45,11 +45,11 @@ impl Pending {
         let key = (class.name.clone(), namespace.to_owned());
         let mine = (asker.hash(), attempt_hash(attempt.as_str()));
         let mut attempts = self.attempts.lock();
-        let pending = attempts.entry(key.clone()).or_default();
+        let pending = attempts.get(&key).into_iter().flatten();
         let counts = |network: &NetworkName| is_of_class(view, network, &class.name);
-        let held = view.leases.count_of_namespace(namespace, counts, &*pending);
+        let held = view.leases.count_of_namespace(namespace, counts, pending);
         check_attachments(namespace, held.try_into().unwrap_or(u64::MAX), class)?;
-        pending.insert(mine);
+        attempts.entry(key.clone()).or_default().insert(mine);
         Ok(Admitted { pending: self, counted: Some((key, mine)) })
     }
 }
@@ -68,5 +68,26 @@ impl Drop for Admitted<'_> {
                 attempts.remove(&key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn nothing_is_left_of_who_is_refused() {
+        let world = World::new().await;
+        let class = json!({
+            "provider": "macvlan", "uplinks": [{"interface": "up0"}], "access": {"attachmentsPerNamespace": 0},
+            "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 26}]
+        });
+        world.class("none", class).await;
+        world.ready_network("shop/blue", json!({"class": "none"})).await;
+        let refusal = world.attach("c1", json!({})).await.unwrap_err();
+        assert_eq!(refusal.kind().status(), 429, "{refusal}");
+        assert!(world.replica.attacher.pending.attempts.lock().is_empty());
     }
 }
