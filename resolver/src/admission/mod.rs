@@ -93,7 +93,7 @@ impl Policy {
         read: &Read,
     ) -> Verdict {
         match subject {
-            Subject::Pod => pod::decide(view, self.rules, question, read).await,
+            Subject::Pod => pod::decide(view, question, read),
             Subject::Launcher => pod::launcher(view, question),
             Subject::Attachment => attachment::decide(&self.raw_attachments, question),
             Subject::Network => network::decide(view, self.rules, question, read).await,

@@ -61,7 +61,7 @@ impl Read {
             if let Some(class) = class_name(&network).or(network.spec.class.as_deref()) {
                 class_is_known(store, view, class).await?;
             }
-            // Which class will serve it is tried out.
+            // Which class will serve it depends on that too.
             if class_name(&network).is_none() {
                 read.namespace(store, view, name.namespace()).await?;
             }

@@ -1,6 +1,7 @@
 //! Pods: what one that names Networks needs beside, so that Multus attaches it and the scheduler finds a node that can.
 
 mod affinity;
+mod class;
 mod devices;
 mod merge;
 mod named;
@@ -15,6 +16,7 @@ use knap_core::{Class, may_attach};
 use knap_protocol::NetworkName;
 use serde_json::{Value, json};
 
+use self::class::{Classes, class_named};
 use self::merge::{Wanted, merge};
 pub(crate) use self::named::interfaces_on;
 use self::selection::{Selection, Selections};
@@ -23,7 +25,7 @@ use super::verdict::Refused;
 use super::{Question, Read, UNREADABLE, Verdict};
 use crate::attach::Refusal;
 use crate::cluster::nad::concerned;
-use crate::provision::{READY, Rules, Trial, built_in_by_name, class_name, condition, is_decided, is_ready};
+use crate::provision::{READY, class_name, condition, is_decided, is_ready};
 use crate::store::ObjectName;
 use crate::translate;
 use crate::view::View;
@@ -36,7 +38,7 @@ pub(crate) const MULTUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// About a pod that names Networks.
-pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, read: &Read) -> Verdict {
+pub(super) fn decide(view: &View, question: &Question, read: &Read) -> Verdict {
     let pod = Pod::of(question);
     let Some(asked) = pod.asked() else { return launcher(view, question) };
     let refused = |reason, annotation: &str, why: &dyn std::fmt::Display| {
@@ -51,10 +53,10 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, 
         Ok(there) => there,
         Err(why) => return refused(UNREADABLE, MULTUS_ANNOTATION, &why),
     };
-    let mut needs = Needs::default();
+    let (classes, mut needs) = (Classes::new(view), Needs::default());
     let mut wanted = Vec::new();
     for selection in asked.all {
-        match needs.network(view, rules, &pod, selection, read).await {
+        match needs.network(&classes, view, &pod, selection, read) {
             Ok(found) => wanted.push(found),
             Err(Refused { reason, message }) => return refused(reason, NETWORKS_ANNOTATION, &message),
         }
@@ -137,6 +139,8 @@ struct Needs {
     labels: BTreeSet<String>,
     devices: BTreeMap<String, u64>,
     warnings: Vec<String>,
+    /// What leads to each Network that was asked for.
+    asked: HashMap<NetworkName, Vec<(String, String)>>,
     /// What each name in Multus' annotation leads to, as far as it was looked up.
     known: HashMap<(String, String), Option<Arc<Served>>>,
 }
@@ -150,10 +154,10 @@ struct Served {
 
 impl Needs {
     /// A Network that the pod asks for, if it may have it.
-    async fn network(
+    fn network(
         &mut self,
-        view: &Arc<View>,
-        rules: Rules,
+        classes: &Classes<'_>,
+        view: &View,
         pod: &Pod<'_>,
         selection: Selection,
         read: &Read,
@@ -161,6 +165,9 @@ impl Needs {
         let refused = |reason, message| Refused { reason, message };
         let name = pod.network(&selection);
         let name = name.ok_or_else(|| refused(UNREADABLE, "the pod has no namespace".to_owned()))?;
+        if let Some(known_as) = self.asked.get(&name) {
+            return Ok(Wanted { network: name.to_string(), known_as: known_as.clone(), selection });
+        }
         let network = read.network(view, &name);
         let network = network
             .ok_or_else(|| refused("UnknownNetwork", Refusal::UnknownNetwork(name.clone()).to_string()))?;
@@ -168,7 +175,7 @@ impl Needs {
             let message = format!("Network {name} is being deleted: name another, or wait and make it anew");
             return Err(refused("UnknownNetwork", message));
         }
-        let class = class_of(view, rules, &network, read).await;
+        let class = classes.of(&network, read.labels(name.namespace()));
         permit(pod, read, &name, &network, class.as_ref()).map_err(|why| refused("NotPermitted", why))?;
         self.warnings.extend(not_ready(&name, &network));
         let served = class.ok().map(|class| Arc::new(Served { class, ipam: network.spec.ipam }));
@@ -176,7 +183,9 @@ impl Needs {
         for key in &known_as {
             self.known.insert(key.clone(), served.clone());
         }
-        Ok(Wanted { network: name.to_string(), known_as, selection })
+        let network = name.to_string();
+        self.asked.insert(name, known_as.clone());
+        Ok(Wanted { network, known_as, selection })
     }
 
     /// Counts what one attachment needs, if it is one to a Network.
@@ -230,26 +239,6 @@ fn not_ready(name: &NetworkName, network: &Network) -> Option<String> {
     Some(format!("the pod starts when Network {name} is ready, which it is not: {}", ready.message))
 }
 
-/// The class that serves a Network, or will; the error is why none does.
-async fn class_of(view: &Arc<View>, rules: Rules, network: &Network, read: &Read) -> Result<Class, String> {
-    let name = match class_name(network) {
-        Some(name) => name.to_owned(),
-        // Made a moment ago, perhaps.
-        None => {
-            let mut trial = Trial::new(view, rules, read.namespaces());
-            trial.network(network).await.map_err(|unserved| unserved.message)?
-        }
-    };
-    class_named(view, &name).ok_or_else(|| format!("NetworkClass {name:?} does not exist"))
-}
-
-fn class_named(view: &View, name: &str) -> Option<Class> {
-    match view.classes.get(&ObjectName::cluster(name)) {
-        Some(class) => translate::class(&class).ok(),
-        None => built_in_by_name(name),
-    }
-}
-
 /// Namespaces and names of the NetworkAttachmentDefinitions that lead to a Network, the best for pods of a namespace first:
 /// where Multus keeps namespaces apart, a pod reaches no other's.
 fn names_of(name: &NetworkName, network: &Network, pod_namespace: &str) -> Vec<(String, String)> {
@@ -276,7 +265,7 @@ fn led_to(view: &View, namespace: &str, name: &str) -> Option<Arc<Served>> {
         status.flat_map(|status| &status.network_attachment_definitions).any(|known| *known == published)
     };
     let network = networks.find(leads)?;
-    let class = class_named(view, class_name(&network)?)?;
+    let class = class_named(view, class_name(&network)?).ok()?;
     Some(Arc::new(Served { class, ipam: network.spec.ipam }))
 }
 

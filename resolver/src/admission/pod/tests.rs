@@ -1,9 +1,12 @@
 //! Pods over the embedded store, with a controller beside.
 
+use std::time::Instant;
+
+use knap_api::Reservation;
 use serde_json::{Value, json};
 
 use super::super::{Policy, Question, RawAttachments, Subject, Verdict};
-use crate::provision::{Rules, is_decided, is_ready};
+use crate::provision::{Namespaces, Rules, Trial, is_decided, is_ready};
 use crate::store::Store;
 use crate::testing::{World, eventually};
 
@@ -170,4 +173,39 @@ async fn a_launcher_finds_a_node_by_what_multus_is_told() {
     web["metadata"]["namespace"] = json!("shop");
     let verdict = review_as(&world, Subject::Pod, "CREATE", &web).await;
     assert_eq!(patched(&verdict, MULTUS), Some(&json!("shop/fast")));
+}
+
+#[tokio::test]
+async fn a_network_of_which_nothing_is_decided_costs_a_review_little_however_often_it_is_named() {
+    let mut world = world().await;
+    world.stop_controller().await;
+    for number in 0..2000 {
+        let spec = json!({"network": {"namespace": "bank", "name": "many", "uid": "u"}});
+        let reservation = Reservation::new(&format!("vni-{number}"), serde_json::from_value(spec).unwrap());
+        world.store.create(&reservation).await.unwrap();
+    }
+    let view = &world.replica.view;
+    let asked = json!({"provider": "macvlan", "uplinks": [{"interface": "up1"}], "allowRequestedSubnets": true,
+        "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]});
+    world.class("asked", asked).await;
+    // It is another's subnet that it asks for.
+    world.network("shop/new", json!({"class": "asked", "subnets": ["10.64.0.0/24"]})).await;
+    let seen = || view.reservations.len() > 2000 && view.network(&"shop/new".parse().unwrap()).is_some();
+    eventually("all is seen", seen).await;
+    let begun = Instant::now();
+    drop(Trial::new(view, Rules::default(), &Namespaces::new()));
+    let of_a_trial = begun.elapsed();
+    for name in ["new", "broken"] {
+        let networks: Vec<String> = (0..256).map(|number| format!("{name}@a{number}")).collect();
+        let begun = Instant::now();
+        let verdict = asking(&world, &networks.join(",")).await;
+        let took = begun.elapsed();
+        assert!(took < of_a_trial * 32, "{took:?} for {name}, {of_a_trial:?} for a trial");
+        assert_eq!(verdict.refused, None);
+        assert_eq!(verdict.warnings.len(), usize::from(name == "broken"), "each thing is said once");
+        let multus = patched(&verdict, MULTUS).and_then(Value::as_str).unwrap();
+        assert_eq!(multus.split(',').count(), 256);
+    }
+    // Once it is served, it is by this class.
+    assert_eq!(labels(&asking(&world, "new").await), ["network.knap.github.com/asked"]);
 }
