@@ -78,11 +78,12 @@ fn check_interfaces(merged: &Selections) -> Result<(), MergeError> {
 mod tests {
     use rstest::rstest;
 
+    use super::super::selection::Names;
     use super::*;
 
     fn merged(there: &str, wanted: &str) -> Result<String, String> {
-        let read = |text| Selections::read(text).unwrap();
-        let wanted = read(wanted).all.into_iter().map(|selection| {
+        let read = |text, names| Selections::read(text, names).unwrap();
+        let wanted = read(wanted, Names::Networks).all.into_iter().map(|selection| {
             let namespace = selection.namespace.clone().unwrap_or_else(|| "shop".to_owned());
             Wanted {
                 network: format!("{namespace}/{}", selection.name),
@@ -90,7 +91,8 @@ mod tests {
                 selection,
             }
         });
-        let merged = merge(&read(there), wanted.collect(), "shop").map_err(|error| error.to_string())?;
+        let merged = merge(&read(there, Names::Definitions), wanted.collect(), "shop")
+            .map_err(|error| error.to_string())?;
         let again = merge(&merged, Vec::new(), "shop").unwrap();
         assert_eq!(again, merged);
         Ok(merged.write())
@@ -107,6 +109,11 @@ mod tests {
         r#"[{"name":"raw","mac":"02:00:00:00:00:01"}]"#,
         "blue@a",
         r#"[{"mac":"02:00:00:00:00:01","name":"raw"},{"interface":"a","name":"blue","namespace":"shop"}]"#
+    )]
+    #[case(
+        r#"[{"name":"macvlan.100"}]"#,
+        "blue",
+        r#"[{"name":"macvlan.100"},{"name":"blue","namespace":"shop"}]"#
     )]
     #[case(
         "raw",

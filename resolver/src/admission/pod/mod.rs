@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::class::{Classes, class_named};
 use self::merge::{Wanted, merge};
 pub(crate) use self::named::interfaces_on;
-use self::selection::{Selection, Selections};
+use self::selection::{Names, Selection, Selections};
 pub(crate) use self::slipped::slipped;
 use super::verdict::Refused;
 use super::{Question, Read, UNREADABLE, Verdict};
@@ -44,12 +44,13 @@ pub(super) fn decide(view: &View, question: &Question, read: &Read) -> Verdict {
     let refused = |reason, annotation: &str, why: &dyn std::fmt::Display| {
         Verdict::refused(reason, format!("annotation {annotation}: {why}"))
     };
-    let asked = match Selections::read(asked) {
+    let asked = match Selections::read(asked, Names::Networks) {
         Ok(asked) if asked.all.is_empty() => return launcher(view, question),
         Ok(asked) => asked,
         Err(why) => return refused(UNREADABLE, NETWORKS_ANNOTATION, &why),
     };
-    let there = match Selections::read(pod.annotation(MULTUS_ANNOTATION).unwrap_or_default()) {
+    let there = pod.annotation(MULTUS_ANNOTATION).unwrap_or_default();
+    let there = match Selections::read(there, Names::Definitions) {
         Ok(there) => there,
         Err(why) => return refused(UNREADABLE, MULTUS_ANNOTATION, &why),
     };
@@ -81,7 +82,7 @@ pub(super) fn launcher(view: &View, question: &Question) -> Verdict {
     let pod = Pod::of(question);
     let text = pod.annotation(MULTUS_ANNOTATION).filter(|_| pod.is_new()).unwrap_or_default();
     let mut needs = Needs::default();
-    for selection in &Selections::read(text).unwrap_or_default().all {
+    for selection in &Selections::read(text, Names::Definitions).unwrap_or_default().all {
         needs.count(view, &pod, selection);
     }
     needs.devices.clear();
@@ -91,7 +92,8 @@ pub(super) fn launcher(view: &View, question: &Question) -> Verdict {
 /// The namespace of a review's pod, and the Networks that it asks Knap for.
 pub(super) fn asked_networks(question: &Question) -> (String, BTreeSet<NetworkName>) {
     let pod = Pod::of(question);
-    let selections = pod.asked().and_then(|text| Selections::read(text).ok()).unwrap_or_default();
+    let selections = pod.asked().and_then(|text| Selections::read(text, Names::Networks).ok());
+    let selections = selections.unwrap_or_default();
     let names = selections.all.iter().filter_map(|selection| pod.network(selection)).collect();
     (pod.namespace, names)
 }

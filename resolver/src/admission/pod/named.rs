@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use knap_protocol::NetworkName;
 
 use super::MULTUS_ANNOTATION;
-use super::selection::{Selection, Selections};
+use super::selection::{Names, Selection, Selections};
 use crate::cluster::nad::projected_name;
 
 /// How many interfaces on a Network a pod with these annotations is given.
@@ -15,7 +15,7 @@ pub(crate) fn interfaces_on(
     network: &NetworkName,
 ) -> usize {
     let told = annotations.get(MULTUS_ANNOTATION).map_or("", String::as_str);
-    let told = Selections::read(told).unwrap_or_default().all;
+    let told = Selections::read(told, Names::Definitions).unwrap_or_default().all;
     told.iter().filter(|told| leads(told, network.namespace(), network.name(), namespace)).count()
 }
 
@@ -38,6 +38,7 @@ mod tests {
     #[case("shop--blue@a,red,shop/blue@b", 2)]
     #[case("other/shop--blue", 0)]
     #[case(r#"[{"name": "blue", "namespace": "shop"}, {"name": "blue"}]"#, 1)]
+    #[case(r#"[{"name": "blue", "namespace": "shop"}, {"name": "macvlan.100"}]"#, 1)]
     #[case("no, list!", 0)]
     fn a_pod_is_given_what_leads_there(#[case] told: &str, #[case] interfaces: usize) {
         let annotations = BTreeMap::from([(MULTUS_ANNOTATION.to_owned(), told.to_owned())]);

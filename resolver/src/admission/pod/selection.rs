@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 /// More than any pod has interfaces.
 const MOST: usize = 256;
+/// Characters of a name of one part, as of Networks and namespaces.
+const LABEL: usize = 63;
+/// Characters of any other name.
+const NAME: usize = 253;
 /// Characters of somebody's text that a message repeats.
 const QUOTED: usize = 80;
 /// Interfaces that every pod has.
@@ -29,6 +33,50 @@ pub(super) struct Selections {
     pub(super) json: bool,
 }
 
+/// What an annotation names, and so which names it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Networks: Knap's annotation does.
+    Networks,
+    /// NetworkAttachmentDefinitions, anybody's: Multus' annotation does. Dots are for the JSON form alone, as Multus has it.
+    Definitions,
+}
+
+impl Names {
+    const fn rule(self, json: bool) -> &'static str {
+        match (self, json) {
+            (Self::Networks, _) => "lower-case letters, digits and '-', 63 at most",
+            (Self::Definitions, false) => {
+                "lower-case letters, digits and '-', 253 at most; one with dots must be written as JSON"
+            }
+            (Self::Definitions, true) => "lower-case letters, digits, '-' and '.', 253 at most",
+        }
+    }
+
+    fn hold(self, name: &str, json: bool) -> bool {
+        match self {
+            Self::Networks => is_label(name),
+            Self::Definitions => {
+                name.len() <= NAME && if json { name.split('.').all(is_part) } else { is_part(name) }
+            }
+        }
+    }
+
+    /// Refuses what can't be a name, or a namespace.
+    fn check(
+        self,
+        name: &str,
+        namespace: Option<&str>,
+        json: bool,
+        text: &str,
+    ) -> Result<(), SelectionError> {
+        if self.hold(name, json) && namespace.is_none_or(is_label) {
+            return Ok(());
+        }
+        Err(SelectionError::Name { text: quoted(text), rule: self.rule(json) })
+    }
+}
+
 /// Why an annotation can't be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SelectionError {
@@ -38,10 +86,8 @@ pub(super) enum SelectionError {
     NotText { entry: usize, field: &'static str, value: String },
     #[error("entry {entry} has no name")]
     NoName { entry: usize },
-    #[error(
-        "{text:?} is not [namespace/]name[@interface], with names of lower-case letters, digits and '-', 63 at most"
-    )]
-    Name { text: String },
+    #[error("{text:?} is not [namespace/]name[@interface], with names of {rule}")]
+    Name { text: String, rule: &'static str },
     #[error("{interface:?} can't be an interface of the pod: {why}")]
     Interface { interface: String, why: String },
     #[error("it names {0} networks, and a pod can have {MOST}")]
@@ -50,17 +96,18 @@ pub(super) enum SelectionError {
 
 impl Selections {
     /// Reads an annotation.
-    pub(super) fn read(text: &str) -> Result<Self, SelectionError> {
+    pub(super) fn read(text: &str, names: Names) -> Result<Self, SelectionError> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(Self::default());
         }
         // As Multus tells the two apart.
         if text.contains(['[', '{', '"']) {
-            return Ok(Self { all: read_json(text)?, json: true });
+            return Ok(Self { all: read_json(text, names)?, json: true });
         }
         let parts: Vec<&str> = text.split(',').collect();
-        let all = within(parts.len()).and_then(|()| parts.into_iter().map(read_part).collect())?;
+        within(parts.len())?;
+        let all = parts.into_iter().map(|part| read_part(part, names)).collect::<Result<_, _>>()?;
         Ok(Self { all, json: false })
     }
 
@@ -95,9 +142,8 @@ fn within(count: usize) -> Result<(), SelectionError> {
     if count > MOST { Err(SelectionError::TooMany(count)) } else { Ok(()) }
 }
 
-fn read_part(part: &str) -> Result<Selection, SelectionError> {
+fn read_part(part: &str, names: Names) -> Result<Selection, SelectionError> {
     let text = part.trim();
-    let malformed = || SelectionError::Name { text: quoted(text) };
     let (network, interface) = match text.split_once('@') {
         Some((network, interface)) => (network, Some(checked(interface.trim())?)),
         None => (text, None),
@@ -106,9 +152,7 @@ fn read_part(part: &str) -> Result<Selection, SelectionError> {
         Some((namespace, name)) => (Some(namespace.trim()), name.trim()),
         None => (None, network.trim()),
     };
-    if !is_label(name) || !namespace.is_none_or(is_label) {
-        return Err(malformed());
-    }
+    names.check(name, namespace, false, text)?;
     Ok(Selection {
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
@@ -117,14 +161,18 @@ fn read_part(part: &str) -> Result<Selection, SelectionError> {
     })
 }
 
-fn read_json(text: &str) -> Result<Vec<Selection>, SelectionError> {
+fn read_json(text: &str, names: Names) -> Result<Vec<Selection>, SelectionError> {
     let objects: Vec<Map<String, Value>> =
         serde_json::from_str(text).map_err(|error| SelectionError::Json(error.to_string()))?;
     within(objects.len())?;
-    objects.into_iter().enumerate().map(|(index, object)| read_object(index + 1, object)).collect()
+    objects.into_iter().enumerate().map(|(index, object)| read_object(index + 1, object, names)).collect()
 }
 
-fn read_object(entry: usize, mut object: Map<String, Value>) -> Result<Selection, SelectionError> {
+fn read_object(
+    entry: usize,
+    mut object: Map<String, Value>,
+    names: Names,
+) -> Result<Selection, SelectionError> {
     let mut text = |field: &'static str| match object.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
@@ -133,9 +181,8 @@ fn read_object(entry: usize, mut object: Map<String, Value>) -> Result<Selection
     let (name, namespace, interface) = (text("name")?, text("namespace")?, text("interface")?);
     let name = name.ok_or(SelectionError::NoName { entry })?;
     let interface = interface.as_deref().map(checked).transpose()?;
-    if let Some(text) = namespace.iter().chain([&name]).find(|text| !is_label(text)) {
-        return Err(SelectionError::Name { text: quoted(text) });
-    }
+    let whole = namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}"));
+    names.check(&name, namespace.as_deref(), true, &whole)?;
     Ok(Selection { namespace, name, interface, more: object })
 }
 
@@ -152,7 +199,12 @@ fn checked(interface: &str) -> Result<String, SelectionError> {
 }
 
 fn is_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
+    text.len() <= LABEL && is_part(text)
+}
+
+/// What is between the dots of a name.
+fn is_part(text: &str) -> bool {
+    !text.is_empty()
         && !text.starts_with('-')
         && !text.ends_with('-')
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -182,7 +234,28 @@ mod tests {
     )]
     #[case("[]", "[]")]
     fn both_forms_are_read_and_written(#[case] text: &str, #[case] written: &str) {
-        assert_eq!(Selections::read(text).unwrap().write(), written);
+        for names in [Names::Networks, Names::Definitions] {
+            assert_eq!(Selections::read(text, names).unwrap().write(), written);
+        }
+    }
+
+    #[rstest]
+    #[case(r#"[{"name":"macvlan.100"}]"#, true)]
+    #[case(r#"[{"name":"a.b","namespace":"raw"},{"name":"c"}]"#, true)]
+    #[case(r#"[{"name":"a","namespace":"raw.d"}]"#, false)]
+    #[case(r#"[{"name":"a..b"}]"#, false)]
+    #[case(r#"[{"name":".a"}]"#, false)]
+    #[case(r#"[{"name":"a.-b"}]"#, false)]
+    #[case("macvlan.100", false)]
+    #[case(&"a".repeat(253), true)]
+    #[case(&"a".repeat(254), false)]
+    #[case(&format!(r#"[{{"name":"{}"}}]"#, "a.".repeat(126) + "a"), true)]
+    #[case(&format!(r#"[{{"name":"{}"}}]"#, "a.".repeat(127) + "a"), false)]
+    fn definitions_have_names_that_networks_have_not(#[case] text: &str, #[case] taken: bool) {
+        let read = Selections::read(text, Names::Definitions);
+        assert_eq!(read.is_ok(), taken, "{read:?}");
+        assert!(read.is_err() || read.unwrap().write() == text);
+        Selections::read(text, Names::Networks).unwrap_err();
     }
 
     #[rstest]
@@ -204,7 +277,7 @@ mod tests {
     #[case(&"a,".repeat(300), "it names 301 networks, and a pod can have 256")]
     #[case(&"a".repeat(1 << 20), "aaa...\" is not")]
     fn what_can_t_be_read_is_named(#[case] text: &str, #[case] why: &str) {
-        let error = Selections::read(text).unwrap_err().to_string();
+        let error = Selections::read(text, Names::Networks).unwrap_err().to_string();
         assert!(error.contains(why) && error.len() < 400, "{error}");
     }
 }

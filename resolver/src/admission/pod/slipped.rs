@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::named::leads;
-use super::selection::{Selection, Selections};
+use super::selection::{Names, Selection, Selections};
 use super::{MIRROR_ANNOTATION, MULTUS_ANNOTATION, NETWORKS_ANNOTATION};
 
 /// What to say about a pod with these annotations; nothing where it is as it should be.
 pub(crate) fn slipped(annotations: &BTreeMap<String, String>, namespace: &str) -> Option<String> {
     let asked = annotations.get(NETWORKS_ANNOTATION)?;
-    let asked = match Selections::read(asked) {
+    let asked = match Selections::read(asked, Names::Networks) {
         Ok(asked) => asked.all,
         Err(why) => {
             return Some(format!(
@@ -19,7 +19,7 @@ pub(crate) fn slipped(annotations: &BTreeMap<String, String>, namespace: &str) -
         }
     };
     let there = annotations.get(MULTUS_ANNOTATION).map_or("", String::as_str);
-    let there = Selections::read(there).unwrap_or_default().all;
+    let there = Selections::read(there, Names::Definitions).unwrap_or_default().all;
     let leads = |there: &Selection, asked: &Selection| {
         leads(there, asked.namespace.as_deref().unwrap_or(namespace), &asked.name, namespace)
     };
@@ -49,6 +49,7 @@ mod tests {
     #[case::asks_for_nothing_really(Some(""), None, None)]
     #[case::told(Some("blue,bank/red@a"), Some("shop/blue,bank/red@a"), None)]
     #[case::told_as_json(Some("blue"), Some(r#"[{"name": "blue"}]"#), None)]
+    #[case::told_beside(Some("blue"), Some(r#"[{"name": "macvlan.100"}, {"name": "blue"}]"#), None)]
     #[case::projected(Some("bank/red"), Some("shop/bank--red"), None)]
     #[case::not_told(Some("blue"), None, Some("asks for Network shop/blue"))]
     #[case::half_told(Some("blue,bank/red"), Some("blue"), Some("asks for Network bank/red"))]

@@ -158,6 +158,7 @@ async fn a_launcher_finds_a_node_by_what_multus_is_told() {
         ("fast", true),
         ("raw,web/shop--fast@x", true),
         ("[{\"name\": \"fast\"}]", true),
+        ("[{\"name\": \"macvlan.100\"}, {\"name\": \"fast\"}]", true),
         ("blue", false),
         ("[", false),
     ] {
@@ -208,4 +209,27 @@ async fn a_network_of_which_nothing_is_decided_costs_a_review_little_however_oft
     }
     // Once it is served, it is by this class.
     assert_eq!(labels(&asking(&world, "new").await), ["network.knap.github.com/asked"]);
+}
+
+#[tokio::test]
+async fn what_multus_is_told_beside_may_have_the_names_that_multus_takes() {
+    let world = world().await;
+    let long = "a".repeat(100);
+    for (there, refused) in [
+        (r#"[{"name": "macvlan.100"}]"#, false),
+        (r#"[{"name": "macvlan.100", "namespace": "raw.d"}]"#, true),
+        (r#"[{"name": "macvlan..100"}]"#, true),
+        ("macvlan.100", true),
+        (&long, false),
+    ] {
+        let both = json!({"knap.github.com/networks": "blue", "k8s.v1.cni.cncf.io/networks": there});
+        let verdict = review_as(&world, Subject::Pod, "CREATE", &pod(&both)).await;
+        assert_eq!(verdict.refused.is_some(), refused, "{there}: {verdict:?}");
+        if !refused {
+            let multus = patched(&verdict, MULTUS).and_then(Value::as_str).unwrap();
+            assert!(multus.contains("blue"), "{multus}");
+        }
+    }
+    let dotted = asking(&world, r#"[{"name": "a.b"}]"#).await.refused.unwrap().message;
+    assert!(dotted.contains("\"a.b\" is not"), "{dotted}");
 }
