@@ -17,7 +17,7 @@ pub mod webhooks;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use authority::AgentAccount;
-pub(crate) use events::{Events, slipped};
+pub(crate) use events::{Events, Slipped};
 pub(crate) use labels::NodeLabels;
 pub(crate) use surroundings::Cluster;
 

@@ -2,7 +2,7 @@
 
 mod pod;
 mod series;
-pub(crate) mod slipped;
+mod slipped;
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::provision::News;
 use crate::store::Store;
 use crate::store::kubernetes::{FIELD_MANAGER, KubernetesStore};
 use series::AllSeries;
+pub(crate) use slipped::Slipped;
 
 /// Events that may wait to be written. What comes when so many wait is lost: conditions and answers say the same.
 const QUEUE: usize = 1024;

@@ -17,7 +17,7 @@ use crate::cluster::certificates::{self, Served};
 use crate::cluster::leader::{Candidate, Timing};
 use crate::cluster::webhooks::Publisher;
 use crate::cluster::{
-    AgentAccount, Cluster, Events, NodeLabels, connect, kinds, node_tokens, own_networks, slipped,
+    AgentAccount, Cluster, Events, NodeLabels, Slipped, connect, kinds, node_tokens, own_networks,
 };
 use crate::http::{Admission, Readiness, Service};
 use crate::identity::Pods;
@@ -48,7 +48,9 @@ pub(super) async fn start(
     let store = Measured::new(cluster.clone(), calls.clone());
     let (view, mut followers) = View::follow(&store);
     let (events, write) = Events::new(cluster.clone());
-    let (pods, follow) = Pods::follow(&store, slipped::tell(events.clone()));
+    let slipped = Arc::new(Slipped::default());
+    let tell = Arc::clone(&slipped).write(cluster.clone());
+    let (pods, follow) = Pods::follow(&store, move |pod| slipped.see(pod));
     followers.spawn(follow);
     let readiness = Arc::new(Readiness::default());
 
@@ -62,6 +64,7 @@ pub(super) async fn start(
     let fencing = nodes::Counters::default();
     let rules = nodes::Rules { gone_node_after: kubernetes.gone_node_after, ..nodes::Rules::default() };
     parts.spawn(write);
+    parts.spawn(tell);
     let controllers =
         controllers(cluster, events.clone(), store.clone(), Arc::clone(&view), rules, fencing.clone());
     parts.spawn(candidate.run(stop.clone().wished(), leave, controllers));
