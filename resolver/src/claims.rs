@@ -44,6 +44,8 @@ impl<S: Store> Claims<S> {
                 _ = look.tick() => true,
             };
             if due {
+                // One look answers for all that was told before it.
+                while changes.try_recv().is_ok() {}
                 self.free_unneeded().await;
             }
         }

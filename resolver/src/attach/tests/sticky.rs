@@ -1,6 +1,8 @@
 //! Addresses that are kept for StatefulSets' pods.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Node;
@@ -8,13 +10,16 @@ use knap_api::AddressPolicy;
 use knap_protocol::{AttachReply, ProblemKind};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::attach::Refusal;
 use crate::claims::Claims;
 use crate::identity::BoundPod;
 use crate::provision::Rules;
 use crate::store::{Labels, ObjectName, Preconditions, Store};
-use crate::testing::{Replica, Troubled, World, eventually};
+use crate::testing::{Fate, Replica, Troubled, World, eventually};
+use crate::view::Change;
 
 /// A cluster with a sticky Network, and a StatefulSet `shop/web`.
 async fn world() -> World {
@@ -59,7 +64,7 @@ async fn until_leases(world: &World, count: usize) {
         if world.leases().await.len() == count {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("not {count} leases: {:#?}", world.leases().await);
 }
@@ -229,4 +234,35 @@ async fn a_node_that_can_not_serve_it_does_not_take_what_is_kept() {
     let refusal = world.attach("c2", of("web-0")).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Provider { .. }), "{refusal}");
     assert!(world.leases().await[0].spec.holders.is_empty(), "the next one finds it free");
+}
+
+#[tokio::test]
+async fn one_look_answers_for_all_networks_that_went_before_it() {
+    let world = world().await;
+    let reply = attached(&world, "c1", "web-0").await;
+    world.release("c1", "try-c1", &reply.leases).await;
+    let view = Arc::clone(&world.replica.view);
+    eventually("the kept lease is known", || view.leases.unheld().len() == 1).await;
+    let (looks, held_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counted, held) = (Arc::clone(&looks), Arc::clone(&held_up));
+    let store = Troubled::new(&world.store, move |call| {
+        let (counted, held) = (Arc::clone(&counted), Arc::clone(&held));
+        async move {
+            if (call.verb, &*call.kind) == ("get", "networkleases") {
+                counted.fetch_add(1, Ordering::SeqCst);
+                drop(held.acquire().await);
+            }
+            Fate::Served
+        }
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Claims::new(store, Arc::clone(&view)).run());
+    eventually("the first look has begun", || looks.load(Ordering::SeqCst) == 1).await;
+    for _ in 0..100 {
+        view.tell(&Change::NetworkGone);
+    }
+    held_up.add_permits(1);
+    eventually("it looks again", || looks.load(Ordering::SeqCst) > 1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 2, "and no more than that");
 }
