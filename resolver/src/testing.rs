@@ -272,7 +272,17 @@ pub(crate) async fn attach<S: Store>(
     container: &str,
     request: Value,
 ) -> Result<AttachReply, Refusal> {
-    let (node, key) = place(container);
+    attach_on(attacher, "n1", container, request).await
+}
+
+/// The same on any node.
+pub(crate) async fn attach_on<S: Store>(
+    attacher: &Attacher<S>,
+    node: &str,
+    container: &str,
+    request: Value,
+) -> Result<AttachReply, Refusal> {
+    let (node, key) = (node.parse().unwrap(), place(container).1);
     let mut whole = json!({
         "network": "shop/blue", "bootID": "boot-1", "attempt": format!("try-{container}"), "deadlineSeconds": 20,
         "cniVersion": "1.0.0"

@@ -229,13 +229,17 @@ impl<S: Store> Attacher<S> {
         Ok(None)
     }
 
-    /// Whether the provider can serve these places at all: to be known before anything is made.
+    /// Whether the provider can serve these places at all: to be known before anything is made. What runs has its lease again
+    /// even so, and is told afterwards.
     fn check_configs(
         &self,
         question: &Question<'_>,
         places: &[Place],
         node: &NodeFacts,
     ) -> Result<(), Refusal> {
+        if question.request.is_reassertion() {
+            return Ok(());
+        }
         let facts = LeaseFacts {
             addresses: places.iter().flat_map(|place| place.addresses.iter().copied()).collect(),
             mac: places.first().and_then(|place| question.mac(place.slot)),

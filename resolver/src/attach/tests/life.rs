@@ -1,12 +1,15 @@
 //! From the first PUT to the last DELETE, with what may come in between.
 
+use k8s_openapi::api::core::v1::Node;
+use knap_api::NetworkLease;
 use knap_protocol::{LedgerEntry, LedgerState, ReconcileRequest};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use serde_json::json;
 
-use crate::store::Store;
-use crate::testing::{World, eventually, place};
+use crate::attach::Refusal;
+use crate::store::{ObjectName, Preconditions, Store};
+use crate::testing::{World, attach_on, eventually, place};
 
 fn entry(container: &str, attempt: &str, leases: &[String]) -> LedgerEntry {
     LedgerEntry {
@@ -103,10 +106,8 @@ async fn reconcile_finds_what_either_side_lacks() {
         leases.push(world.attach(container, json!({})).await.unwrap().leases);
     }
     // c1 is in both, c2 is not in the ledger, c3's lease is lost, c4 is being added and has no answer yet.
-    let lost = crate::store::ObjectName::cluster(leases[2][0].as_str());
-    crate::store::Store::delete::<knap_api::NetworkLease>(&world.store, &lost, &Default::default())
-        .await
-        .unwrap();
+    let lost = ObjectName::cluster(leases[2][0].as_str());
+    world.store.delete::<NetworkLease>(&lost, &Preconditions::default()).await.unwrap();
     eventually("the view forgets the lost one", || world.replica.view.leases.len() == 2).await;
     let mut adding = entry("c4", "try-c4", &[]);
     adding.state = LedgerState::Adding;
@@ -125,6 +126,41 @@ async fn reconcile_finds_what_either_side_lacks() {
         let refusal = world.attach("c6", json!({"leases": [foreign]})).await.unwrap_err();
         assert_eq!(refusal.kind().status(), 409, "{refusal}");
     }
+}
+
+#[tokio::test]
+async fn a_running_attachment_has_its_lease_again_on_a_node_that_serves_no_more() {
+    let world = World::new().await;
+    let class = json!({
+        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
+        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
+    });
+    world.class("racks", class).await;
+    world.ready_network("shop/blue", json!({"class": "racks"})).await;
+    for name in ["n1", "n2"] {
+        let node = json!({"metadata": {"name": name, "labels": {"rack": "a"}}});
+        world.store.create(&serde_json::from_value::<Node>(node).unwrap()).await.unwrap();
+    }
+    let running = world.attach("c1", json!({})).await.unwrap();
+
+    let mut node: Node = world.store.get(&ObjectName::cluster("n1")).await.unwrap().unwrap();
+    node.metadata.labels = None;
+    world.store.update(&node).await.unwrap();
+    let unlabelled = || world.replica.view.node("n1").is_some_and(|node| node.labels.is_empty());
+    eventually("the replica knows that the node has lost its label", unlabelled).await;
+    let lost = ObjectName::cluster(running.leases[0].as_str());
+    world.store.delete::<NetworkLease>(&lost, &Preconditions::default()).await.unwrap();
+    eventually("the view forgets the lost lease", || world.replica.view.leases.is_empty()).await;
+
+    for _ in 0..2 {
+        let refusal = world.attach("c1", json!({"leases": running.leases})).await.unwrap_err();
+        assert!(refusal.kind().status() == 422 && refusal.to_string().contains("uplink"), "{refusal}");
+        let leases: Vec<String> = world.leases().await.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(leases, running.leases, "no other pod gets what runs");
+    }
+    let same = json!({"runtimeConfig": {"ips": [running.addresses[0].ip()]}});
+    let refusal = attach_on(&world.replica.attacher, "n2", "c2", same).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Taken { .. }), "{refusal}");
 }
 
 #[tokio::test]
