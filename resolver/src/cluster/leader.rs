@@ -90,7 +90,11 @@ impl<S: Store> Candidate<S> {
         loop {
             let held = tokio::select! {
                 held = self.acquire() => held,
-                () = &mut stop => break,
+                () = &mut stop => {
+                    // It may have been taken a moment ago.
+                    self.release(None).await;
+                    break;
+                }
             };
             let renewed = Instant::now();
             tracing::info!(identity = self.identity, lease = %self.lease, "leading: the controllers run here");
@@ -105,7 +109,7 @@ impl<S: Store> Candidate<S> {
                 }
                 End::Broken => return,
                 End::Stopped => {
-                    self.release(held).await;
+                    self.release(Some(held)).await;
                     break;
                 }
             }
@@ -241,17 +245,36 @@ impl<S: Store> Candidate<S> {
         holder == Some(self.identity.as_str())
     }
 
-    /// Gives the Lease back, so that the next replica need not wait for it to run out.
-    async fn release(&self, mut held: Lease) {
-        if let Some(spec) = &mut held.spec {
-            spec.holder_identity = Some(String::new());
-        }
-        match timeout(self.timing.step, self.store.update(&held)).await {
-            Ok(Ok(_)) => tracing::info!(lease = %self.lease, "gave back the leader's Lease"),
+    /// Gives the Lease back if it is this replica's, so that the next one need not wait for it to run out.
+    async fn release(&self, held: Option<Lease>) {
+        match timeout(self.timing.step, self.give_back(held)).await {
+            Ok(Ok(true)) => tracing::info!(lease = %self.lease, "gave back the leader's Lease"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "can't give back the leader's Lease; it runs out by itself");
+                tracing::warn!(%error, "can't give back the leader's Lease if this replica has it; it runs out by itself");
             }
-            Err(_) => tracing::warn!("can't give back the leader's Lease in time; it runs out by itself"),
+            Err(_) => tracing::warn!(
+                "can't give back the leader's Lease in time if this replica has it; it runs out by itself"
+            ),
+        }
+    }
+
+    /// Whether there was something to give back.
+    async fn give_back(&self, mut held: Option<Lease>) -> Result<bool, StoreError> {
+        loop {
+            let known = match held.take() {
+                Some(held) => Some(held),
+                None => self.store.get::<Lease>(&self.lease).await?,
+            };
+            let Some(mut lease) = known.filter(|known| self.holds(known)) else { return Ok(false) };
+            if let Some(spec) = &mut lease.spec {
+                spec.holder_identity = Some(String::new());
+            }
+            match self.store.update(&lease).await {
+                // By a write of this replica's, perhaps, whose answer the stop came before.
+                Err(StoreError::Changed { .. }) => {}
+                written => return written.map(|_| true),
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Lost,
     /// It is done, and its answer is lost.
     Unanswered,
+    /// It is done, and no word of it comes.
+    Silent,
 }
 
 /// One call, as a test tells it from others.
@@ -79,6 +81,10 @@ impl<S: Store> Troubled<S> {
             Fate::Served => call.await,
             Fate::Lost => Err(lost()),
             Fate::Unanswered => call.await.and_then(|_| Err(lost())),
+            Fate::Silent => {
+                let _ = call.await;
+                std::future::pending().await
+            }
         }
     }
 }

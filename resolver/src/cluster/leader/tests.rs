@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::{Candidate, LEASE, Timing};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{ObjectName, Preconditions, Store};
-use crate::testing::eventually;
+use crate::testing::{Fate, Troubled, eventually};
 
 const TIMING: Timing = Timing {
     duration: Duration::from_secs(3),
@@ -25,6 +25,7 @@ struct Replica {
     running: Arc<AtomicUsize>,
     leading: Gauge,
     stop: Option<oneshot::Sender<()>>,
+    left: oneshot::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -39,7 +40,11 @@ impl Drop for Controller {
 
 impl Replica {
     fn start(store: &EmbeddedStore) -> Self {
-        let candidate = Candidate::new(store.clone(), "knap-system", TIMING);
+        Self::timed(store, TIMING)
+    }
+
+    fn timed(store: &impl Store, timing: Timing) -> Self {
+        let candidate = Candidate::new(store.clone(), "knap-system", timing);
         let leading = candidate.leading();
         let running = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
@@ -57,8 +62,9 @@ impl Replica {
         let stopped = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(candidate.run(stopped, oneshot::channel().0, controllers));
-        Self { running, leading, stop: Some(stop), task }
+        let (leave, left) = oneshot::channel();
+        let task = tokio::spawn(candidate.run(stopped, leave, controllers));
+        Self { running, leading, stop: Some(stop), left, task }
     }
 
     fn leads(&self) -> bool {
@@ -105,6 +111,34 @@ async fn one_of_many_leads_and_hands_over_when_it_stops() {
     eventually("the next leads", || leaders(&replicas) == 1 && !stopped.leads()).await;
     assert!(begin.elapsed() < TIMING.duration, "a Lease that is given back is not waited for");
     assert_eq!(stopped.leading.get(), 0);
+}
+
+#[tokio::test]
+async fn a_lease_that_was_written_when_the_stop_came_is_given_back() {
+    let timing = Timing { duration: Duration::from_secs(30), deadline: Duration::from_secs(20), ..TIMING };
+    let timing = Timing { step: Duration::from_secs(1), ..timing };
+    // Taken, and renewed: each time the stop comes before the answer.
+    for verb in ["create", "update"] {
+        let store = EmbeddedStore::in_memory().unwrap();
+        let met = AtomicUsize::new(0);
+        let troubled = Troubled::new(&store, move |call| {
+            let meets = call.verb == verb && met.fetch_add(1, Ordering::SeqCst) == 0;
+            std::future::ready(if meets { Fate::Silent } else { Fate::Served })
+        });
+        let mut replica = Replica::timed(&troubled, timing);
+        let written = async || {
+            let lease: Lease = store.get(&name()).await.unwrap()?;
+            let spec = lease.spec?;
+            (verb == "create" || spec.renew_time != spec.acquire_time).then_some(())
+        };
+        while written().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        replica.stop.take().unwrap().send(()).unwrap();
+        replica.left.await.unwrap_err();
+        let lease: Lease = store.get(&name()).await.unwrap().unwrap();
+        assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some(""), "{verb}");
+    }
 }
 
 #[tokio::test]
