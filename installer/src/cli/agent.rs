@@ -50,6 +50,9 @@ pub struct Agent {
     /// A folder of the host with delegate plugins, beside that of the runtime; may be given several times.
     #[arg(long = "delegate-dir")]
     pub(crate) delegate_dirs: Vec<PathBuf>,
+    /// A CNI plugin that is asked its versions beside the well-known ones; may be given several times.
+    #[arg(long = "delegate")]
+    pub(crate) delegates: Vec<String>,
     /// Between looks at the host's files and links. Seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) interval: u64,

@@ -61,7 +61,7 @@ pub struct NodeInventorySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2048))]
     pub interfaces: Vec<InventoryInterface>,
-    /// CNI plugins that are installed.
+    /// Programs in the runtime's folder of CNI plugins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     pub delegates: Vec<InventoryDelegate>,
@@ -132,7 +132,7 @@ pub struct InventorySriov {
     pub vfs: u32,
 }
 
-/// One CNI plugin.
+/// One CNI plugin, or what lies beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryDelegate {
@@ -140,7 +140,7 @@ pub struct InventoryDelegate {
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^/\s]+$"))]
     pub kind: String,
-    /// The versions that it answered to VERSION with; empty where it did not.
+    /// The versions that it answered to VERSION with; empty where it did not, or was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::versions")]
     pub cni_versions: Vec<String>,

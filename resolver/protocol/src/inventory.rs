@@ -24,7 +24,7 @@ pub struct Inventory {
     /// The host's links that could be an uplink, sorted by name.
     #[serde(default)]
     pub interfaces: Vec<NodeInterface>,
-    /// CNI plugins in the runtime's folder, sorted by name.
+    /// Programs in the runtime's folder of CNI plugins, sorted by name.
     #[serde(default)]
     pub delegates: Vec<DelegatePlugin>,
     /// What keeps the node from attaching, or will; empty where all is well.
@@ -69,14 +69,14 @@ pub struct SriovCapability {
     pub vfs: u32,
 }
 
-/// One CNI plugin.
+/// One CNI plugin, or what lies beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DelegatePlugin {
     /// As a configuration's `type` names it.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The versions that it answered to VERSION with; empty where it did not.
+    /// The versions that it answered to VERSION with; empty where it did not, or was not asked.
     #[serde(default)]
     pub cni_versions: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! The CNI plugins on the node, and the versions that they speak: asked once per file.
+//! The programs among which the runtime looks for CNI plugins, and the versions that known plugins speak: asked once per
+//! file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,6 +17,16 @@ use crate::file_stamp::FileStamp;
 use crate::host_root::HostRoot;
 use crate::program::Program;
 
+/// Programs that are asked their versions. Whatever else is in such a folder is not started: the kubelet and scripts that set
+/// a node up are kept beside plugins too, and do their work whatever CNI_COMMAND says.
+#[rustfmt::skip]
+const KNOWN: [&str; 25] = [
+    "bandwidth", "bridge", "dhcp", "dummy", "firewall", "host-device", "host-local", "ipvlan", "loopback", "macvlan", "portmap",
+    "ptp", "sbr", "static", "tap", "tuning", "vlan", "vrf",
+    "calico", "cilium-cni", "flannel", "ib-sriov", "ovs", "sriov", "whereabouts",
+];
+/// The resolver takes no more; then those that are known are told.
+const MOST: usize = 512;
 /// How long a plugin may take to say its versions.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So many are asked at once.
@@ -38,8 +49,8 @@ struct Known {
 }
 
 impl Delegates {
-    /// All plugins in the runtime's folder and the others that were named, sorted by name. Of two with one name, the first
-    /// counts, as it does in CNI_PATH.
+    /// All programs in the runtime's folder and the others that were named, sorted by name. All, since a class may name any
+    /// of them, and can be served where its name is listed. Of two with one name, the first counts, as it does in CNI_PATH.
     pub(super) fn survey(&mut self, node: &Node) -> Vec<DelegatePlugin> {
         let root = node.paths.root();
         let folders = [std::slice::from_ref(&node.paths.bin_dir), &node.settings.delegate_dirs].concat();
@@ -49,36 +60,53 @@ impl Delegates {
         self.0.retain(|path, known| {
             found.get(path) == Some(&known.stamp) && known.ask_again_at.is_none_or(|at| at > now)
         });
-        let new: Vec<(&PathBuf, &FileStamp)> =
-            found.iter().filter(|(path, _)| !self.0.contains_key(*path)).collect();
+        let is_known =
+            |name: &str| KNOWN.contains(&name) || node.settings.delegates.iter().any(|it| it == name);
+        let new: Vec<(&PathBuf, &FileStamp)> = found
+            .iter()
+            .filter(|(path, _)| name_of(path).is_some_and(is_known) && !self.0.contains_key(*path))
+            .collect();
         for some in new.chunks(AT_ONCE) {
             self.0.extend(ask(node, &root, some, now));
         }
         let mut delegates: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for folder in &folders {
-            for (path, known) in self.0.iter().filter(|(path, _)| path.parent() == Some(folder)) {
-                if let Some(name) = path.file_name().and_then(OsStr::to_str) {
-                    delegates.entry(name.to_owned()).or_insert_with(|| known.versions.clone());
+            for path in found.keys().filter(|path| path.parent() == Some(folder)) {
+                if let Some(name) = name_of(path) {
+                    let versions =
+                        || self.0.get(path).map(|known| known.versions.clone()).unwrap_or_default();
+                    delegates.entry(name.to_owned()).or_insert_with(versions);
                 }
             }
         }
-        delegates.into_iter().map(|(kind, cni_versions)| DelegatePlugin { kind, cni_versions }).collect()
+        let delegates =
+            delegates.into_iter().map(|(kind, cni_versions)| DelegatePlugin { kind, cni_versions });
+        let (known, others): (Vec<_>, Vec<_>) = delegates.partition(|plugin| is_known(&plugin.kind));
+        let mut listed: Vec<DelegatePlugin> = known.into_iter().chain(others).take(MOST).collect();
+        listed.sort_by(|one, other| one.kind.cmp(&other.kind));
+        listed
     }
 }
 
-/// Executable files in a folder of the host, but for our own plugin and hidden ones.
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name().and_then(OsStr::to_str)
+}
+
+/// Executable files in a folder of the host that a configuration's `type` could name, but for our own plugin and hidden ones.
 fn programs(root: &HostRoot, folder: &Path) -> Vec<(PathBuf, FileStamp)> {
     let entries = fs::read_dir(root.folder(folder)).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let name = entry.file_name();
-            let is_ours = name == "knap" || name.to_str().is_none_or(|name| name.starts_with('.'));
+            let is_other = name.to_str().is_some_and(|name| {
+                name != "knap" && !name.starts_with('.') && !name.contains(char::is_whitespace)
+            });
             let path = folder.join(&name);
             let here = root.folder(&path);
             let found = fs::metadata(&here).ok().filter(fs::Metadata::is_file)?;
             let is_program = found.permissions().mode() & 0o111 != 0;
             let stamp = FileStamp::of(&here).ok()??;
-            (!is_ours && is_program).then_some((path, stamp))
+            (is_other && is_program).then_some((path, stamp))
         })
         .collect()
 }
