@@ -8,6 +8,7 @@ mod fault;
 mod file_stamp;
 mod host_root;
 mod in_root;
+mod ledger;
 mod lock;
 mod node_file;
 mod plugin_binary;
@@ -37,7 +38,7 @@ fn install(paths: &HostPaths, settings: &Install) -> anyhow::Result<()> {
     binary.make_folder()?;
     let outcome = binary.install(&settings.plugin.source()?)?;
     tracing::info!("{}: {outcome}", binary.on_host().display());
-    let outcome = node_file::ensure(&paths.here(&paths.node_file()), &settings.node_file(paths))?;
+    let outcome = node_file::ensure(paths, &settings.node_file(paths), &node_file::grace)?;
     tracing::info!("{}: {outcome}", paths.node_file().display());
     Ok(())
 }
@@ -52,8 +53,8 @@ fn rollback(paths: &HostPaths) -> anyhow::Result<()> {
 
 fn uninstall(paths: &HostPaths, force: bool) -> anyhow::Result<()> {
     // Where its folder is missing, no agent runs.
-    let lock = if paths.here(&paths.config_dir).exists() { Some(lock(paths)?) } else { None };
-    for removed in uninstall::remove_all(paths, force)? {
+    let lock = if paths.root().folder(&paths.config_dir).exists() { Some(lock(paths)?) } else { None };
+    for removed in uninstall::remove_all(paths, force, &node_file::grace)? {
         tracing::info!("{}: removed", removed.display());
     }
     drop(lock);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's fixtures may panic")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -43,25 +43,24 @@ impl Host {
         let mut all: Vec<String> = vec!["knap-installer".into()];
         all.extend(arguments.iter().map(|a| (*a).to_owned()));
         for (flag, folder) in [("--bin-dir", "bin"), ("--config-dir", "conf"), ("--state-dir", "state")] {
-            all.extend([flag.into(), format!("{root}/{folder}")]);
+            if !arguments.contains(&flag) {
+                all.extend([flag.into(), format!("{root}/{folder}")]);
+            }
         }
         knap_installer::run(&Arguments::try_parse_from(all).unwrap()).map_err(|error| format!("{error:#}"))
     }
 
     fn install(&self, plugin: &Path) -> Result<(), String> {
+        self.install_with(plugin, &[])
+    }
+
+    /// With more arguments, of which those of the folders win over the usual ones.
+    fn install_with(&self, plugin: &Path, more: &[&str]) -> Result<(), String> {
         let plugin = plugin.to_str().unwrap();
         let endpoint = "http://127.0.0.1:9464";
-        self.run(&[
-            "install",
-            "--plugin",
-            plugin,
-            "--node",
-            "n1",
-            "--endpoint",
-            endpoint,
-            "--token-file",
-            "/t",
-        ])
+        let usual =
+            ["install", "--plugin", plugin, "--node", "n1", "--endpoint", endpoint, "--token-file", "/t"];
+        self.run(&[&usual, more].concat())
     }
 
     fn installed(&self) -> String {
@@ -130,4 +129,63 @@ fn uninstall_waits_for_the_last_attachment() {
     assert!(host.path("bin/knap").exists());
     host.run(&["uninstall", "--force"]).unwrap();
     assert!(!host.path("bin/knap").exists() && !host.path("state").exists());
+}
+
+/// In a pod, an absolute link of the host leads into the container.
+#[test]
+fn a_ledger_behind_a_link_of_the_hosts_is_looked_into_and_the_link_stays() {
+    let host = Host::new();
+    let root = ["--host-root", host.root.path().to_str().unwrap()];
+    let folders = ["--bin-dir", "/bin", "--config-dir", "/conf", "--state-dir", "/state"];
+    let uninstall = || host.run(&[&["uninstall"], &root[..], &folders].concat());
+    let entry = host.path("data/knap/attachments/c1@net1.json");
+    fs::create_dir_all(entry.parent().unwrap()).unwrap();
+    fs::write(&entry, "{}").unwrap();
+    symlink("/data/knap", host.path("state")).unwrap();
+    assert!(uninstall().unwrap_err().contains("1 attachments are still in"));
+    assert!(entry.exists() && host.path("state").is_symlink());
+    fs::remove_file(&entry).unwrap();
+    fs::write(host.path("data/knap/boot"), "b").unwrap();
+    uninstall().unwrap();
+    assert_eq!(fs::read_dir(host.path("data/knap")).unwrap().count(), 0);
+    assert!(host.path("state").is_symlink());
+}
+
+#[test]
+fn a_ledger_is_not_left_behind() {
+    let host = Host::new();
+    host.install(&host.plugin("1")).unwrap();
+    let entry = host.path("state/attachments/c1@net1.json");
+    fs::create_dir_all(entry.parent().unwrap()).unwrap();
+    fs::write(&entry, "{}").unwrap();
+    let before = fs::read(host.path("conf/node.json")).unwrap();
+    let other = host.path("other");
+    let elsewhere = ["--state-dir", other.to_str().unwrap()];
+    let refused = host.install_with(&host.plugin("1"), &elsewhere).unwrap_err();
+    for words in
+        ["drain this node", &elsewhere.join(" ").replace("other", "state"), "/other", "1 attachments"]
+    {
+        assert!(refused.replace('=', " ").contains(words), "{words}: {refused}");
+    }
+    assert_eq!(fs::read(host.path("conf/node.json")).unwrap(), before);
+    // Nor is it taken away by who names another.
+    let refused = host.run(&[&["uninstall"], &elsewhere[..]].concat()).unwrap_err();
+    assert!(refused.contains("1 attachments are still in") && host.path("bin/knap").exists(), "{refused}");
+    fs::remove_file(&entry).unwrap();
+    host.install_with(&host.plugin("1"), &elsewhere).unwrap();
+    assert!(fs::read_to_string(host.path("conf/node.json")).unwrap().contains(elsewhere[1]));
+    let left: Vec<_> = fs::read_dir(host.path("conf")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["node.json"]);
+}
+
+#[test]
+fn the_same_ledger_by_another_path_is_no_other() {
+    let host = Host::new();
+    host.install(&host.plugin("1")).unwrap();
+    fs::create_dir_all(host.path("state/attachments")).unwrap();
+    fs::write(host.path("state/attachments/c1@net1.json"), "{}").unwrap();
+    symlink(host.path("state"), host.path("link")).unwrap();
+    let link = host.path("link");
+    host.install_with(&host.plugin("1"), &["--state-dir", link.to_str().unwrap()]).unwrap();
+    assert!(fs::read_to_string(host.path("conf/node.json")).unwrap().contains("/link"));
 }

@@ -233,6 +233,35 @@ fn replaced_again_and_again_no_add_fails() {
 }
 
 #[test]
+fn a_ledger_that_is_in_use_is_not_left_for_another() {
+    let host = Host::recorded();
+    let mut agent = host.agent();
+    agent.wait_ready();
+    let (pod, config) = attach(&host, "web-0");
+    agent.stop();
+    let before = fs::read(host.node_file()).unwrap();
+    let other = host.folder().join("other");
+    let agent = host.agent_with(&[], &[format!("--state-dir={}", other.display())]);
+    let said = agent.wait_says(503, "LedgerElsewhere");
+    assert!(said.contains("drain this node") && said.contains(other.to_str().unwrap()), "{said}");
+    // What dies is reaped, or the ledger would never be empty; what runs is left alone.
+    let (dead, _) = attach(&host, "dead");
+    drop(dead);
+    eventually("the dead one is reaped", || (host.ledger.entries().len() == 1).then_some(()));
+    eventually("its lease is free", || (host.resolver.leases("shop/blue").len() == 1).then_some(()));
+    agent.wait_says(503, "LedgerElsewhere");
+    assert_eq!(fs::read(host.node_file()).unwrap(), before);
+    assert!(!other.exists());
+    host.delegates.forget();
+    Call::del("c-web-0", &pod, &config).run_by(&host, &installed(&host)).quiet();
+    assert_eq!(host.delegates.steps(), ["DEL third", "DEL second", "DEL first"]);
+    agent.wait_ready();
+    assert!(fs::read_to_string(host.node_file()).unwrap().contains(other.to_str().unwrap()));
+    let (_pod, _) = attach(&host, "web-1");
+    assert!(host.ledger.entries().is_empty() && other.join("attachments/c-web-1@net1.json").exists());
+}
+
+#[test]
 fn uninstalled_the_host_is_as_it_was() {
     let host = Host::recorded();
     fs::remove_file(installed(&host)).unwrap();

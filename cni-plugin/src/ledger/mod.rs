@@ -98,6 +98,13 @@ impl Ledger {
         }
     }
 
+    /// Held by a reap, which may hold no other lock, for as long as it judges leases by this ledger: who would take the ledger
+    /// away, or go over to another one, waits for it. None where another reap holds it.
+    pub(crate) fn at_work(&self) -> Result<Option<FileLock>, LedgerError> {
+        let path = self.lock_file("reap");
+        FileLock::try_acquire(&path).map_err(LedgerError::io("lock", &path))
+    }
+
     /// Whether an entry could be written now.
     pub fn probe(&self) -> Result<(), LedgerError> {
         file::probe(&self.attachments)

@@ -42,6 +42,8 @@ pub(crate) enum Part {
     Plugin,
     /// The node file.
     NodeFile,
+    /// Which ledger it names.
+    Ledger,
     /// The resolver's authorities.
     Authority,
     /// The node's token.

@@ -111,7 +111,7 @@ fn answer(mut stream: &TcpStream, reply: &dyn Fn(&str) -> (&'static str, String)
     )
 }
 
-fn health(node: &Node) -> (&'static str, String) {
+pub(super) fn health(node: &Node) -> (&'static str, String) {
     let silent = node.clock.since_boot().saturating_sub(node.last_look());
     if silent < LONGEST_LOOK {
         ("200 OK", "ok\n".to_owned())

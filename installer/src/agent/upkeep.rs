@@ -7,7 +7,7 @@ use super::node::Node;
 use super::signals::{Duty, Woken};
 use super::status::StatusProbe;
 use crate::file_stamp::FileStamp;
-use crate::node_file;
+use crate::node_file::{self, NodeFileError};
 use crate::plugin_binary::{self, BinaryError, PluginBinary};
 use crate::replace::{self, Outcome};
 
@@ -54,8 +54,9 @@ impl<'a> Upkeep<'a> {
 
     fn look(&mut self) {
         let node = self.node;
-        let node_file = self.node_file();
+        let (node_file, ledger) = self.node_file();
         node.board.set(Part::NodeFile, node_file);
+        node.board.set(Part::Ledger, ledger);
         node.board.set(Part::Authority, authority::look(node));
         let plugin = self.plugin();
         node.board.set(Part::Plugin, plugin);
@@ -63,17 +64,22 @@ impl<'a> Upkeep<'a> {
         self.status.look(node);
     }
 
-    fn node_file(&mut self) -> Vec<Problem> {
-        let path = self.node.paths.node_file();
-        match node_file::ensure(&self.node.here(&path), &self.node.file) {
-            Ok(Outcome::Unchanged) => Vec::new(),
+    /// Problems of the file, and of the ledger. One that stays where it was is served, and reaped: or it would stay for ever.
+    fn node_file(&mut self) -> (Vec<Problem>, Vec<Problem>) {
+        match node_file::ensure(&self.node.paths, &self.node.file, &node_file::grace) {
+            Ok(Outcome::Unchanged) => {}
             Ok(Outcome::Written) => {
-                tracing::info!("{}: written", path.display());
+                tracing::info!("{}: written", self.node.paths.node_file().display());
                 self.status.forget();
-                Vec::new()
             }
-            Err(error) => vec![Problem::blocks("NodeFileNotWritten", error.to_string())],
+            Err(error @ NodeFileError::LedgerElsewhere { .. }) => {
+                return (Vec::new(), vec![Problem::blocks("LedgerElsewhere", error.to_string())]);
+            }
+            Err(error) => {
+                return (vec![Problem::blocks("NodeFileNotWritten", error.to_string())], Vec::new());
+            }
         }
+        (Vec::new(), Vec::new())
     }
 
     /// Reads and runs nothing while the installed file is the one that was seen last.

@@ -28,6 +28,11 @@ impl HostPaths {
         self.config_dir.join("node.json")
     }
 
+    /// Where the node file is while nobody may begin anything by it.
+    pub(crate) fn withdrawn_node_file(&self) -> PathBuf {
+        self.config_dir.join("node.json.withdrawn")
+    }
+
     /// The authorities that an agent keeps for the plugin.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.config_dir.join("ca.crt")
@@ -49,8 +54,8 @@ impl HostPaths {
     }
 
     /// All that is written into the configuration folder, but for the lock.
-    pub(crate) fn kept_files(&self) -> [PathBuf; 4] {
-        [self.node_file(), self.ca_file(), self.token_file(), self.token_record()]
+    pub(crate) fn kept_files(&self) -> [PathBuf; 5] {
+        [self.node_file(), self.withdrawn_node_file(), self.ca_file(), self.token_file(), self.token_record()]
     }
 
     /// The plugin in its folder.

@@ -36,18 +36,32 @@ pub(super) fn run(process: &Process<'_>) -> Answer {
 
 fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
     let session = Session::open(process)?;
+    // Where it can't be held, what is to be done is to be done all the same.
+    let at_work = session.ledger.at_work().unwrap_or_else(|error| {
+        failed(summary, error);
+        None
+    });
+    let done = look_through(&session, summary);
+    if let Some(lock) = at_work {
+        // The next one takes over a file that stays.
+        let _ = lock.remove();
+    }
+    done
+}
+
+fn look_through(session: &Session<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
     let boot = session.boot()?;
     if let Err(error) = session.ledger.enter(&boot) {
         failed(summary, error);
     }
-    entries::tear_down_dead(&session, &boot, summary)?;
+    entries::tear_down_dead(session, &boot, summary)?;
     // One call that fails is enough to know that the resolver is away.
-    let mut resolver_answers = salvage_all(&session, &boot, summary)?;
+    let mut resolver_answers = salvage_all(session, &boot, summary)?;
     if resolver_answers {
-        resolver_answers = flush(&session, summary);
+        resolver_answers = flush(session, summary);
     }
     if resolver_answers {
-        reconcile::run(&session, &boot, summary)?;
+        reconcile::run(session, &boot, summary)?;
     }
     summary.tombstones = tombstones(&session.ledger)?;
     for error in session.links.sweep(&session.ledger) {
