@@ -126,11 +126,12 @@ impl Sandbox {
             return Err(doubt);
         }
         let netns = match occupant {
-            Occupant::ItsNamespace if *boot == entry.boot_id => then.path.clone().into_os_string(),
-            // The original path, unchanged: sriov resets a device only with it.
-            Occupant::Nothing => then.path.clone().into_os_string(),
-            // What delegates delete in another namespace would be somebody else's.
-            Occupant::ItsNamespace | Occupant::AnotherNamespace | Occupant::NoNamespace => OsString::new(),
+            // Gone too, the original path, unchanged: sriov resets a device only with it.
+            Occupant::ItsNamespace | Occupant::Nothing if *boot == entry.boot_id => {
+                then.path.clone().into_os_string()
+            }
+            // What delegates delete in another namespace would be somebody else's; so may be, after a reboot, the device.
+            _ => OsString::new(),
         };
         let missing =
             teller != Teller::Nobody && matches!(occupant, Occupant::Nothing | Occupant::NoNamespace);

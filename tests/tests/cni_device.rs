@@ -53,6 +53,31 @@ fn sriov_gets_device_vlan_and_mac(#[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] 
 }
 
 #[rstest]
+#[case::by_reap(false, false)]
+#[case::by_reap_after_a_reboot(true, false)]
+#[case::by_the_runtime_after_a_reboot(true, true)]
+fn a_virtual_function_is_reset_in_the_boot_that_it_was_set_in(#[case] rebooted: bool, #[case] by_del: bool) {
+    let host = host_of("sriov", &json!({}));
+    let pod = host.pod("web-0");
+    let path = pod.path().to_owned();
+    Call::add("c1", &pod, &with_device("1.0.0")).run(&host).result();
+    pod.remove();
+    if rebooted {
+        host.reboot(2);
+    }
+    if by_del {
+        let call = Call::new("DEL", "c1", &thin_config("shop/fast", "1.0.0"));
+        call.netns(&path).run(&host).quiet();
+    } else {
+        host.reap().result();
+    }
+    // By now the device may be another pod's, and sriov resets it where it is given a path.
+    let expected = if rebooted { "" } else { path.to_str().unwrap() };
+    assert_eq!(host.delegates.the("DEL sriov").env("CNI_NETNS"), expected);
+    host.assert_nothing_left("shop/fast");
+}
+
+#[rstest]
 fn host_device_gets_its_device(#[values("0.3.1", "0.4.0", "1.0.0", "1.1.0")] version: &str) {
     let host = host_of("host-device", &json!({}));
     let pod = host.pod("web-0");
