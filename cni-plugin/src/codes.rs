@@ -48,9 +48,26 @@ impl From<HostLinkError> for Failure {
     fn from(error: HostLinkError) -> Self {
         match error {
             HostLinkError::Record(error) => error.into(),
+            HostLinkError::Boot(error) => error.into(),
             HostLinkError::Kernel { .. } => Self::new(CniCode::IO, error.to_string()),
             // What the class says does not fit this node or this version.
             other => Self::new(CniCode::INVALID_CONFIG, other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_this_node_can_not_mark_is_a_failure_of_its_io() {
+        let unreadable =
+            BootError::Read { path: "/proc/boot_id".into(), source: io::ErrorKind::NotFound.into() };
+        assert_eq!(Failure::from(HostLinkError::Boot(unreadable)).code, CniCode::IO);
+        let unknown = HostLinkError::UnknownKind { name: "kn1".parse().unwrap(), kind: "tunnel".to_owned() };
+        assert_eq!(Failure::from(unknown).code, CniCode::INVALID_CONFIG);
     }
 }
