@@ -1,5 +1,7 @@
 //! What tests need of the kernel: namespaces of their own, which end with the test.
 
+mod node;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -9,6 +11,8 @@ use std::thread;
 use knap_protocol::AttachmentKey;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+
+pub(crate) use node::Node;
 
 /// Runs a test that needs root in fresh network and mount namespaces. Where it is not root the test says so and is
 /// skipped; with `KNAP_REQUIRE_ROOT=1` it fails instead.

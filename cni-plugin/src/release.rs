@@ -38,14 +38,15 @@ impl ReleaseError {
     }
 }
 
+/// So many failures show that the resolver can't do it now; its store is away, say.
+const MOST_FAILURES: usize = 50;
+
 /// What became of several tombstones.
 #[derive(Debug, Default)]
 pub struct Flushed {
     /// How many are gone.
     pub confirmed: usize,
-    /// How many wait.
-    pub left: usize,
-    /// Why.
+    /// Why others are not.
     pub errors: Vec<ReleaseError>,
     /// Whether it was no use to go on.
     pub resolver_is_away: bool,
@@ -63,8 +64,8 @@ pub fn send(session: &Session<'_>, tombstone: Tombstone, until: Instant) -> Resu
     Ok(Release::Confirmed)
 }
 
-/// Sends up to `limit` releases that wait, or as many as it can until the resolver is away. One that it refuses holds up no
-/// other.
+/// Looks at up to `limit` releases that wait, and sends those whose time has come, or as many as it can until the resolver is
+/// away. One that it refuses holds up no other. Thousands may wait: the rest are not so much as read.
 pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
     let mut flushed = Flushed::default();
     let tombstones = match session.ledger.tombstones() {
@@ -74,29 +75,23 @@ pub fn flush(session: &Session<'_>, limit: usize, until: Instant) -> Flushed {
             return flushed;
         }
     };
-    let mut sent = 0;
-    for tombstone in tombstones {
-        let tombstone = match tombstone {
-            Ok(tombstone) => tombstone,
-            Err(error) => {
-                flushed.errors.push(error.into());
-                continue;
-            }
+    for tombstone in tombstones.take(limit) {
+        let released = match tombstone {
+            Ok(tombstone) if !is_settled(session, &tombstone) => Ok(Release::Again),
+            Ok(tombstone) => send(session, tombstone, until),
+            Err(error) => Err(error.into()),
         };
-        let is_over = sent >= limit || flushed.resolver_is_away || Instant::now() >= until;
-        if is_over || !is_settled(session, &tombstone) {
-            flushed.left += 1;
-            continue;
-        }
-        sent += 1;
-        match send(session, tombstone, until) {
+        match released {
             Ok(Release::Confirmed) => flushed.confirmed += 1,
-            Ok(Release::Again) => flushed.left += 1,
+            Ok(Release::Again) => {}
             Err(error) => {
-                flushed.left += 1;
                 flushed.resolver_is_away = error.is_for_all();
                 flushed.errors.push(error);
             }
+        }
+        let is_no_use = flushed.resolver_is_away || flushed.errors.len() >= MOST_FAILURES;
+        if is_no_use || Instant::now() >= until {
+            break;
         }
     }
     flushed
@@ -128,6 +123,62 @@ fn is_over(deadline: u64, now: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delegate::testing::Fake;
+    use crate::fixture::{Node, key};
+    use crate::ledger::{Ledger, entry_for_tests};
+
+    /// Leaves so many tombstones.
+    fn tombstones(ledger: &Ledger, count: usize) {
+        for number in 0..count {
+            let key = key(&format!("c{number}"), "net1");
+            let mut locked = ledger.lock(&key, Instant::now()).unwrap();
+            locked.to_tombstone(&entry_for_tests(&key)).unwrap();
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + std::time::Duration::from_secs(20)
+    }
+
+    #[test]
+    fn a_tombstone_is_read_when_its_turn_comes() {
+        let (node, exec) = (Node::start(|_| (204, "")), Fake::new(&[]));
+        let session = node.session(&exec);
+        tombstones(&session.ledger, 10);
+        for name in node.names("releasing") {
+            std::fs::write(node.state_dir().join("releasing").join(name), "{").unwrap();
+        }
+        let flushed = flush(&session, 4, soon());
+        assert_eq!((flushed.errors.len(), node.names("corrupt").len()), (4, 4));
+        assert_eq!(session.ledger.count_tombstones().unwrap(), 6, "counted, not read");
+        flush(&session, 4, Instant::now());
+        assert_eq!(session.ledger.count_tombstones().unwrap(), 5, "its time is over");
+        assert_eq!(node.asked().len(), 0);
+    }
+
+    #[test]
+    fn a_resolver_that_can_not_release_is_not_asked_for_each_of_thousands() {
+        const REFUSAL: &str = r#"{"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "the store is away",
+            "id": "d-1", "cniCode": 11, "retryable": true}"#;
+        let (node, exec) = (Node::start(|_| (503, REFUSAL)), Fake::new(&[]));
+        let session = node.session(&exec);
+        tombstones(&session.ledger, MOST_FAILURES + 10);
+        let flushed = flush(&session, usize::MAX, soon());
+        assert_eq!((flushed.errors.len(), flushed.resolver_is_away), (MOST_FAILURES, false));
+        assert_eq!(node.asked().len(), MOST_FAILURES);
+    }
+
+    #[test]
+    fn those_that_are_refused_do_not_always_come_first() {
+        let (node, exec) = (Node::start(|_| (204, "")), Fake::new(&[]));
+        let session = node.session(&exec);
+        tombstones(&session.ledger, 40);
+        let first = || {
+            let first = session.ledger.tombstones().unwrap().next().unwrap().unwrap();
+            first.entry().key.container_id.to_string()
+        };
+        assert!((0..40).map(|_| first()).collect::<std::collections::BTreeSet<_>>().len() > 1);
+    }
 
     #[test]
     fn a_clock_that_is_put_back_does_not_keep_a_tombstone() {

@@ -8,7 +8,7 @@ mod error;
 mod exec;
 mod master;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod upkeep;
 mod versions;
 

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use knap_protocol::{AttachmentKey, JsonObject, LedgerState};
 use serde_json::{Value, json};
@@ -23,21 +24,22 @@ pub(super) struct Called {
 }
 
 /// Delegates that exist as empty files, know versions up to 1.0.0, succeed, and are recorded.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     folder: TempDir,
     calls: Rc<RefCell<Vec<Called>>>,
     fails: Vec<(String, String)>,
+    hangs: Option<(String, Duration)>,
     versions: Value,
 }
 
 impl Fake {
-    pub(super) fn new(names: &[&str]) -> Self {
+    pub(crate) fn new(names: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in names {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let versions = json!(["0.3.1", "0.4.0", "1.0.0"]);
-        Self { folder, calls: Rc::default(), fails: Vec::new(), versions }
+        Self { folder, calls: Rc::default(), fails: Vec::new(), hangs: None, versions }
     }
 
     /// Prints `text` and fails at a step, `DEL bridge`.
@@ -46,12 +48,18 @@ impl Fake {
         self
     }
 
+    /// Is killed after so long at a step.
+    pub(crate) fn hanging(mut self, step: &str, time: Duration) -> Self {
+        self.hangs = Some((step.to_owned(), time));
+        self
+    }
+
     pub(super) fn knowing(mut self, versions: &[&str]) -> Self {
         self.versions = json!(versions);
         self
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -74,8 +82,9 @@ impl Exec for Fake {
         let environment = invocation.environment.clone();
         let step = format!("{} {name}", environment.text("CNI_COMMAND"));
         let fails = self.fails.iter().find(|(failing, _)| *failing == step).map(|(_, text)| text.clone());
+        let hangs = self.hangs.as_ref().filter(|(hanging, _)| *hanging == step).map(|(_, time)| *time);
         let (calls, versions) = (Rc::clone(&self.calls), self.versions.clone());
-        Ok(Box::new(FakeRun { name, step, environment, fails, versions, calls }))
+        Ok(Box::new(FakeRun { name, step, environment, fails, hangs, versions, calls }))
     }
 }
 
@@ -85,16 +94,21 @@ struct FakeRun {
     step: String,
     environment: Environment,
     fails: Option<String>,
+    hangs: Option<Duration>,
     versions: Value,
     calls: Rc<RefCell<Vec<Called>>>,
 }
 
 impl Running for FakeRun {
     fn finish(self: Box<Self>, stdin: &[u8], _deadline: Instant) -> Result<Output, ExecError> {
-        let Self { name, step, environment, fails, versions, calls } = *self;
+        let Self { name, step, environment, fails, hangs, versions, calls } = *self;
         let command = environment.text("CNI_COMMAND");
         let stdin: Value = serde_json::from_slice(stdin).unwrap();
         calls.borrow_mut().push(Called { step, environment, stdin: stdin.clone() });
+        if let Some(after) = hangs {
+            thread::sleep(after);
+            return Err(ExecError::Killed { program: name, after });
+        }
         if let Some(text) = fails {
             let status = "exit status: 1".to_owned();
             return Ok(Output { success: false, status, stdout: text.into_bytes() });

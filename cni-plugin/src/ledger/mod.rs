@@ -30,6 +30,7 @@ mod tests;
 mod tombstone;
 
 use std::fs::{self, DirBuilder};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -137,13 +138,21 @@ impl Ledger {
         }
     }
 
-    /// Everything that waits to be released, as it is met in the folder. One that can't be read is put aside and
-    /// reported in its place.
+    /// Everything that waits to be released, each read when it is asked for, and begun anywhere, so that the first are not
+    /// always the same. One that can't be read is put aside and reported in its place.
     pub fn tombstones(
         &self,
     ) -> Result<impl Iterator<Item = Result<Tombstone, LedgerError>> + '_, LedgerError> {
-        let names = file::names(&self.releasing)?;
+        let mut names = file::names(&self.releasing)?;
+        let anywhere = usize::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
+        let start = anywhere.checked_rem(names.len()).unwrap_or_default();
+        names.rotate_left(start);
         Ok(names.into_iter().filter_map(|name| self.tombstone(&name).transpose()))
+    }
+
+    /// How much waits to be released. Reads none of it.
+    pub fn count_tombstones(&self) -> Result<usize, LedgerError> {
+        Ok(file::names(&self.releasing)?.len())
     }
 
     /// The files that were put aside, with what can still be read from them.

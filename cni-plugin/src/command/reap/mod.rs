@@ -2,6 +2,8 @@
 
 mod entries;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +11,15 @@ use knap_protocol::{BootId, ReapSummary};
 
 use super::Answer;
 use crate::failure::Failure;
-use crate::ledger::Ledger;
 use crate::release;
 use crate::salvage::{self, Salvage};
 use crate::session::{Process, RELEASE_PATIENCE, Session};
 
 /// How long tombstones are sent.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// So many failures are told. The log has all.
+const TOLD: usize = 50;
 
 /// Notes what could not be done, and goes on.
 fn failed(summary: &mut ReapSummary, what: impl std::fmt::Display) {
@@ -29,9 +33,19 @@ pub(super) fn run(process: &Process<'_>) -> Answer {
     if let Err(failure) = reap(process, &mut summary) {
         failed(&mut summary, failure);
     }
+    shorten(&mut summary.failures);
     // A struct of numbers and strings always has a JSON form.
     let line = serde_json::to_string(&summary).unwrap_or_default();
     Answer { stdout: format!("{line}\n"), stderr: String::new(), success: summary.is_clean() }
+}
+
+/// Leaves room for the rest of the line, however much has failed.
+fn shorten(failures: &mut Vec<String>) {
+    let more = failures.len().saturating_sub(TOLD);
+    if more > 0 {
+        failures.truncate(TOLD);
+        failures.push(format!("{more} more failures, which the log has"));
+    }
 }
 
 fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
@@ -63,7 +77,7 @@ fn look_through(session: &Session<'_>, summary: &mut ReapSummary) -> Result<(), 
     if resolver_answers {
         reconcile::run(session, &boot, summary)?;
     }
-    summary.tombstones = tombstones(&session.ledger)?;
+    summary.tombstones = session.ledger.count_tombstones()?;
     for error in session.links.sweep(&session.ledger) {
         failed(summary, error);
     }
@@ -104,8 +118,4 @@ fn flush(session: &Session<'_>, summary: &mut ReapSummary) -> bool {
         failed(summary, error);
     }
     !flushed.resolver_is_away
-}
-
-fn tombstones(ledger: &Ledger) -> Result<usize, Failure> {
-    Ok(ledger.tombstones()?.count())
 }
