@@ -1,7 +1,8 @@
 //! One attachment under its lock: the only way to change its entry.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::time::SystemTime;
 
 use knap_protocol::{AttachmentKey, LedgerState};
 
@@ -58,6 +59,13 @@ impl<'a> LockedAttachment<'a> {
         }
         self.known = Some(entry.clone());
         Ok(())
+    }
+
+    /// Makes the entry the last in [`Ledger::keys_by_age`], and changes nothing else.
+    pub fn touch(&self) -> Result<(), LedgerError> {
+        let path = self.ledger.entry_file(&self.stem);
+        let touched = File::options().write(true).open(&path);
+        touched.and_then(|file| file.set_modified(SystemTime::now())).map_err(LedgerError::io("touch", &path))
     }
 
     /// Removes the entry; fine where there is none.

@@ -117,6 +117,16 @@ impl Ledger {
         Ok(names.iter().filter_map(|name| self.key_of(name.strip_suffix(file_name::SUFFIX)?)).collect())
     }
 
+    /// The same, first those whose entries have been left alone the longest, as [`LockedAttachment::touch`] and every write
+    /// tell.
+    pub fn keys_by_age(&self) -> Result<Vec<AttachmentKey>, LedgerError> {
+        let mut keys = self.keys()?;
+        keys.sort_by_cached_key(|key| {
+            fs::metadata(self.entry_file(&file_name::stem(key))).and_then(|file| file.modified()).ok()
+        });
+        Ok(keys)
+    }
+
     /// Keys of the entries of one pod, found without reading the others.
     pub fn of_pod(&self, uid: &str) -> Result<Vec<AttachmentKey>, LedgerError> {
         let stems = pods::stems(&self.pods, uid)?;

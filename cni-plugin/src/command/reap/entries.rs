@@ -13,41 +13,66 @@ use crate::release;
 use crate::session::{DEL_PATIENCE, RELEASE_PATIENCE, Session};
 use crate::teardown::{Scope, Teller, tear_down};
 
-/// Looks at every entry under its lock.
+/// Looks at every entry under its lock, and tears down no more after `until`: delegates that hang must not keep all else from
+/// its turn, now or at the next reap.
 pub(super) fn tear_down_dead(
     session: &Session<'_>,
     boot: &BootId,
+    until: Instant,
     summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
-    for key in session.ledger.keys()? {
-        if let Err(failure) = look_at(session, &key, boot, summary) {
-            failed(summary, format_args!("{}/{}: {failure}", key.container_id, key.ifname));
+    let mut left = 0;
+    for key in session.ledger.keys_by_age()? {
+        match look_at(session, &key, boot, until, summary) {
+            Ok(Look::Done) => {}
+            Ok(Look::Left) => left += 1,
+            Err(failure) => failed(summary, format_args!("{}/{}: {failure}", key.container_id, key.ifname)),
         }
     }
+    if left > 0 {
+        failed(
+            summary,
+            format_args!("{left} dead attachments are left to the next reap: others took all the time"),
+        );
+    }
     Ok(())
+}
+
+/// What a look at an entry came to.
+enum Look {
+    /// Nothing is left to do.
+    Done,
+    /// It is dead, and there was no time to tear it down.
+    Left,
 }
 
 fn look_at(
     session: &Session<'_>,
     key: &AttachmentKey,
     boot: &BootId,
+    until: Instant,
     summary: &mut ReapSummary,
-) -> Result<(), Failure> {
-    let Some(mut locked) = lock(session, key, summary)? else { return Ok(()) };
+) -> Result<Look, Failure> {
+    let Some(mut locked) = lock(session, key, summary)? else { return Ok(Look::Done) };
     let entry = match locked.read() {
-        Ok(None) => return Ok(()),
+        Ok(None) => return Ok(Look::Done),
         Ok(Some(entry)) => entry,
         // It is in the folder of corrupt files now, which is looked at next.
         Err(error @ LedgerError::Corrupt { .. }) => {
             tracing::error!(%error, "put aside");
-            return Ok(());
+            return Ok(Look::Done);
         }
         Err(other) => return Err(other.into()),
     };
     summary.entries += 1;
     match reason_to_end(&entry, boot, summary) {
-        None => Ok(()),
-        Some(reason) => end(session, &mut locked, &entry, boot, &reason, summary),
+        None => Ok(Look::Done),
+        Some(_) if Instant::now() >= until => Ok(Look::Left),
+        Some(reason) => {
+            // The others come first next time. Where that can't be noted, it merely does again.
+            let _ = locked.touch();
+            end(session, &mut locked, &entry, boot, &reason, summary).map(|()| Look::Done)
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use crate::release;
 use crate::salvage::{self, Salvage};
 use crate::session::{Process, RELEASE_PATIENCE, Session};
 
+/// How long teardowns are begun. With the last one's delegates, and all that follows, a reap ends before its agent loses
+/// patience.
+const TEARDOWN_PATIENCE: Duration = Duration::from_secs(240);
+
 /// How long tombstones are sent.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +34,7 @@ fn failed(summary: &mut ReapSummary, what: impl std::fmt::Display) {
 
 pub(super) fn run(process: &Process<'_>) -> Answer {
     let mut summary = ReapSummary::default();
-    if let Err(failure) = reap(process, &mut summary) {
+    if let Err(failure) = reap(process, TEARDOWN_PATIENCE, &mut summary) {
         failed(&mut summary, failure);
     }
     shorten(&mut summary.failures);
@@ -48,14 +52,14 @@ fn shorten(failures: &mut Vec<String>) {
     }
 }
 
-fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
+fn reap(process: &Process<'_>, patience: Duration, summary: &mut ReapSummary) -> Result<(), Failure> {
     let session = Session::open(process)?;
     // Where it can't be held, what is to be done is to be done all the same.
     let at_work = session.ledger.at_work().unwrap_or_else(|error| {
         failed(summary, error);
         None
     });
-    let done = look_through(&session, summary);
+    let done = look_through(&session, patience, summary);
     if let Some(lock) = at_work {
         // The next one takes over a file that stays.
         let _ = lock.remove();
@@ -63,12 +67,12 @@ fn reap(process: &Process<'_>, summary: &mut ReapSummary) -> Result<(), Failure>
     done
 }
 
-fn look_through(session: &Session<'_>, summary: &mut ReapSummary) -> Result<(), Failure> {
+fn look_through(session: &Session<'_>, patience: Duration, summary: &mut ReapSummary) -> Result<(), Failure> {
     let boot = session.boot()?;
     if let Err(error) = session.ledger.enter(&boot) {
         failed(summary, error);
     }
-    entries::tear_down_dead(session, &boot, summary)?;
+    entries::tear_down_dead(session, &boot, Instant::now() + patience, summary)?;
     // One call that fails is enough to know that the resolver is away.
     let mut resolver_answers = salvage_all(session, &boot, summary)?;
     if resolver_answers {
