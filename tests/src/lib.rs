@@ -44,5 +44,5 @@ pub use resolver::{PORT, Resolver};
 pub use sandbox::{Sandbox, require_root};
 pub use seed::Seed;
 pub use stale::sweep;
-pub use waiting::{GENEROUS, eventually};
+pub use waiting::{GENEROUS, SELDOM, eventually, eventually_is};
 pub use wire::{Behaviour, Exchange, Wire};

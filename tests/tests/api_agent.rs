@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Node;
 use knap_api::NodeInventory;
@@ -13,8 +13,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-/// Authorities of 36 seconds, certificates of 12, and new authorities published for 9 before they sign.
-const SHORT_LIVED: &str = "36,12,9";
+/// Authorities of 60 seconds, certificates of 20, and new authorities published for 15 before they sign.
+const SHORT_LIVED: &str = "60,20,15";
 
 /// A cluster with the Network `shop/blue`, and one node of it.
 struct OneNode {
@@ -67,14 +67,19 @@ impl OneNode {
 
     async fn mount_authorities(&self) -> String {
         let trusted = published(&self.objects.client).await.unwrap();
-        let draft = self.file("ca-draft");
-        fs::write(&draft, &trusted).unwrap();
-        fs::rename(draft, self.file("ca-bundle")).unwrap();
+        self.replace(&self.file("ca-bundle"), trusted.as_bytes());
         trusted
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.host.folder().join(name)
+    }
+
+    /// Gives a file other content, at once: the agent reads it at any time.
+    fn replace(&self, path: &Path, content: &[u8]) {
+        let draft = self.file("draft");
+        fs::write(&draft, content).unwrap();
+        fs::rename(draft, path).unwrap();
     }
 
     fn agent(&self) -> Agent {
@@ -248,10 +253,10 @@ async fn what_is_wrong_is_told_in_the_inventory_and_breaks_nothing_that_runs() {
 
     let entry = host.ledger.entry_file("runs", "net1");
     let whole = fs::read(&entry).unwrap();
-    fs::write(&entry, "").unwrap();
+    cluster.replace(&entry, b"");
     cluster.told(&agent, 200, "LedgerCorrupt").await;
     assert_eq!(cluster.objects.leases().await.len(), 1, "its address stays taken");
-    fs::write(&entry, whole).unwrap();
+    cluster.replace(&entry, &whole);
     fs::remove_file(host.ledger.folder().join("corrupt").join(&host.ledger.corrupt()[0])).unwrap();
     cluster.settled(&agent).await;
 

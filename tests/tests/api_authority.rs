@@ -335,9 +335,9 @@ async fn keys_are_rotated_while_requests_flow_and_tokens_expire() {
         let ids = held["keys"].as_array().unwrap().iter();
         ids.map(|key| key["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
     };
-    // Tokens of four seconds, a key every three, known for one before it signs.
+    // Tokens of eight seconds, a key every six, known for two before it signs.
     let mut replicas: Vec<Replica> =
-        (0..2).map(|_| api.replica(&[]).with("KNAP_NODE_TOKEN_SECONDS", "4,3,1")).collect();
+        (0..2).map(|_| api.replica(&[]).with("KNAP_NODE_TOKEN_SECONDS", "8,6,2")).collect();
     replicas.iter_mut().for_each(Replica::start);
     for replica in &replicas {
         replica.wait_ready().await;
@@ -351,7 +351,7 @@ async fn keys_are_rotated_while_requests_flow_and_tokens_expire() {
     };
     let (begin, mut seen, mut requests) = (Instant::now(), BTreeSet::new(), 0);
     let first = exchanged(&replicas[0]).await;
-    assert_eq!(first.expires_in_seconds, 4);
+    assert_eq!(first.expires_in_seconds, 8);
     while seen.len() < 4 {
         assert!(begin.elapsed() < GENEROUS, "{seen:?}");
         seen.extend(anew().await);

@@ -28,7 +28,7 @@ async fn missing_kinds_are_named_and_then_served_by_themselves() {
     assert_eq!(replica.ask("GET", "/healthz", None).await.unwrap().status, 200);
     let refused = replica.attach("n1", "c1", json!({})).await.unwrap();
     assert!(refused.status == 503 && refused.body.contains("CRDs"), "{refused:?}");
-    assert!(replica.log().contains("apply Knap's CRDs"), "{}", replica.log());
+    replica.wait_logged("apply Knap's CRDs").await;
 
     api.install_crds().await;
     replica.wait_ready().await;

@@ -27,21 +27,20 @@ async fn kubectl_shows_what_a_person_wants_to_know() {
     api.install_multus_crd().await;
     // The definitions, as a person applies them.
     api.kubectl_ok("apply -f -", &knap_resolver::command::crds::yaml().unwrap());
-    api.kubectl_ok("wait --for=condition=Established crd/networks.knap.github.com --timeout=30s", "");
+    api.kubectl_ok("wait --for=condition=Established crd/networks.knap.github.com --timeout=180s", "");
     api.start_controller_manager();
     let replica = api.start_replica().await;
-    let objects = api.objects().await;
     api.kubectl_ok("create namespace shop", "");
 
     let applied = api.kubectl_ok("apply -f -", PROTOTYPE);
     assert!(applied.contains("network.knap.github.com/blue created"), "{applied}");
-    api.kubectl_ok("wait -n shop --for=condition=Ready nw/blue nw/red --timeout=30s", "");
+    api.kubectl_ok("wait -n shop --for=condition=Ready nw/blue nw/red --timeout=180s", "");
     replica.attached("n1", "c1", json!({})).await;
-    let counted = async || {
-        let printed = api.kubectl_ok("get nw -n shop", "");
-        (table(&printed)[0][3..5] == ["1/253", "0"]).then_some(printed)
+    let counted = |printed: &str| {
+        let rows = table(printed);
+        (rows.first()?.get(3..5)? == ["1/253", "0"]).then(|| printed.to_owned())
     };
-    let printed = objects.eventually("attachment and nodes are counted", counted).await;
+    let printed = api.kubectl_until("attachment and nodes are counted", "get nw -n shop", counted);
     let heading: Vec<&str> = printed.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heading, ["NAME", "CLASS", "SUBNETS", "USED", "NODES", "READY", "REASON", "AGE"]);
     let rows = table(&printed);
@@ -86,7 +85,7 @@ async fn kubectl_shows_what_a_person_wants_to_know() {
     let planned = api.plan(&six.to_string());
     assert!(planned.contains("subnet    10.64.0.0/24") && planned.contains("fd00:64::/64"), "{planned}");
     api.kubectl_ok("apply -f -", &six.to_string());
-    api.kubectl_ok("wait -n shop --for=condition=Ready nw/six --timeout=30s", "");
+    api.kubectl_ok("wait -n shop --for=condition=Ready nw/six --timeout=180s", "");
     let printed = api.kubectl_ok("get nw six -n shop", "");
     assert_eq!(table(&printed)[0][2], "10.64.0.0/24,fd00:64::/64", "{printed}");
     let classes = api.kubectl_ok("get nwc", "");
@@ -95,11 +94,11 @@ async fn kubectl_shows_what_a_person_wants_to_know() {
     assert!(planned.contains("subnet    10.64.1.0/24"), "six has the first: {planned}");
     println!("{printed}{classes}{leases}{reservations}{described}");
 
-    api.kubectl_ok("delete nw --all -n shop --timeout=30s", "");
+    api.kubectl_ok("delete nw --all -n shop --timeout=180s", "");
     assert!(api.kubectl_ok("get net-attach-def -n shop -o name", "").is_empty());
     assert_eq!(replica.release("n1", "c1", &[]).await.unwrap().status, 204);
-    let none = async || api.kubectl_ok("get nwr -o name", "").is_empty().then_some(());
-    objects.eventually("nothing is reserved", none).await;
+    let none = |printed: &str| printed.is_empty().then_some(());
+    api.kubectl_until("nothing is reserved", "get nwr -o name", none);
     assert!(api.kubectl_ok("get nwl -o name", "").is_empty());
-    api.kubectl_ok("delete namespace shop --timeout=50s", "");
+    api.kubectl_ok("delete namespace shop --timeout=180s", "");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use ipnetwork::IpNetwork;
 use knap_protocol::AttachReply;
-use knap_tests::{Attached, Behind, Caller, Cluster, Fate, KubernetesApi, condition};
+use knap_tests::{Attached, Behind, Caller, Cluster, Fate, KubernetesApi, Objects, condition};
 use serde_json::{Value, json};
 
 /// Units of six addresses each, on an uplink of the test's own.
@@ -163,7 +163,7 @@ async fn a_replica_that_hears_nothing_gives_nothing_away_twice() {
 async fn an_attachment_is_one_write_whoever_serves_and_none_fails_as_replicas_are_stopped_in_turn() {
     let api = KubernetesApi::start().await;
     api.install_crds().await;
-    let mut replicas: Vec<_> = (0..3).map(|_| api.replica(&["--drain=6"])).collect();
+    let mut replicas: Vec<_> = (0..3).map(|_| api.replica(&["--drain=10"])).collect();
     for replica in &mut replicas {
         replica.start();
         replica.wait_ready().await;
@@ -177,7 +177,7 @@ async fn an_attachment_is_one_write_whoever_serves_and_none_fails_as_replicas_ar
         assert_eq!(replica.release("n1", "warm", &reply.leases).await.unwrap().status, 204);
     }
     only_one_write_each(&api, &replicas).await;
-    stop_in_turn(replicas).await;
+    stop_in_turn(&objects, replicas).await;
     assert!(objects.leases().await.is_empty());
 }
 
@@ -225,7 +225,7 @@ async fn only_one_write_each(api: &KubernetesApi, replicas: &[knap_tests::Replic
 }
 
 /// Under load, each replica is stopped and started again; whoever asks knows who is ready, with a delay.
-async fn stop_in_turn(mut replicas: Vec<knap_tests::Replica>) {
+async fn stop_in_turn(objects: &Objects, mut replicas: Vec<knap_tests::Replica>) {
     let ready = Arc::new(std::sync::RwLock::new(Vec::<String>::new()));
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     *ready.write().unwrap() = replicas.iter().map(knap_tests::Replica::endpoint).collect();
@@ -260,9 +260,11 @@ async fn stop_in_turn(mut replicas: Vec<knap_tests::Replica>) {
     for replica in &mut replicas {
         let before = served.load(Ordering::Relaxed);
         replica.terminate();
+        let says_so = async || replica.readyz().await.err();
+        let reason = objects.eventually("it is not ready any more", says_so).await;
+        assert!(reason.contains("ending"), "it says so while it still serves: {reason}");
         // Those who route learn of it within a second.
         tokio::time::sleep(Duration::from_millis(800)).await;
-        assert!(replica.readyz().await.is_err(), "it says that it ends");
         let gone = replica.endpoint();
         ready.write().unwrap().retain(|endpoint| *endpoint != gone);
         assert!(replica.wait_end().await.success());

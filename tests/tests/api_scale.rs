@@ -29,16 +29,17 @@ async fn a_network_more_costs_no_look_at_all_of_them() {
     assert_eq!(taken.len(), NETWORKS + 1 + MORE, "one each, the model's and the new ones' too");
     assert!(new.iter().all(|new| taken.contains(&new.subnets[0].cidr)));
 
-    // What was finished is left as it was: written are the new ones' finalizers and status, and perhaps counts of the model.
+    // What was finished is left as it was: written are the new ones' finalizers and status, once more where the projections were
+    // still being read, and perhaps counts of the model.
     let counted = api.counters().await.since(&before);
     assert_eq!(counted.done("POST", "reservations"), 2 * MORE as u64, "{counted:?}");
     let written = counted.done("PUT", "networks");
-    assert!(written <= 2 * MORE as u64 + 2, "{written} writes of Networks: {counted:?}");
+    assert!(written <= 3 * MORE as u64 + 2, "{written} writes of Networks: {counted:?}");
     assert_eq!(counted.count("APPLY", "network-attachment-definitions"), MORE as u64, "{counted:?}");
     assert_eq!(counted.count("GET", "network-attachment-definitions"), 0, "{counted:?}");
-    // The pages of the watch's beginning, and this test's own list; none for a new subnet, unless the watch is late for one.
+    // The pages of the watch's beginning, and this test's own list; none for a new subnet, unless the watch is late for one or two.
     let pages = (2 * (NETWORKS + 1)).div_ceil(500) as u64;
-    assert!(counted.count("LIST", "reservations") <= 2 * pages + 1, "{counted:?}");
+    assert!(counted.count("LIST", "reservations") <= 3 * pages + 1, "{counted:?}");
 
     let reply = replica.attached("n1", "new", json!({"network": "shop/net-7"})).await;
     let slot: usize = reply.leases[0].rsplit_once('-').unwrap().1.parse().unwrap();

@@ -217,7 +217,7 @@ async fn a_watch_on_a_dead_connection_is_begun_again() {
     let cluster = Cluster::shared().await;
     let objects = cluster.api.objects().await;
     let proxy = cluster.api.proxy().await;
-    let mut replica = cluster.api.replica(&[&proxy.flag()]).with("KNAP_WATCH_SECONDS", "3,5");
+    let mut replica = cluster.api.replica(&[&proxy.flag()]).with("KNAP_WATCH_SECONDS", "6,18");
     replica.start();
     replica.wait_ready().await;
     objects.namespace("silent", &[]).await;

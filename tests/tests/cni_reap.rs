@@ -24,6 +24,11 @@ fn reap(host: &Host) {
     assert_eq!(answer.status, Some(0), "{answer:?}");
 }
 
+/// Reaps until nothing is reported: a resolver has two seconds for each release, and a busy one may be late for it.
+fn reap_until_clean(host: &Host) {
+    eventually("reap has nothing to report", || (host.reap().status == Some(0)).then_some(()));
+}
+
 /// Reaps, and everything is as before.
 fn assert_left_alone(host: &Host) {
     let before = (host.ledger.entry("c1", "net1"), host.resolver.leases("shop/blue"));
@@ -281,9 +286,8 @@ fn of_an_interrupted_add_nothing_is_torn_down_unseen() {
 fn a_lease_that_the_ledger_does_not_know_is_given_back() {
     let (host, _pod, _) = attached();
     fs::remove_file(host.ledger.entry_file("c1", "net1")).unwrap();
-    reap(&host);
     eventually("the lease is freed", || {
-        reap(&host);
+        reap_until_clean(&host);
         host.resolver.leases("shop/blue").is_empty().then_some(())
     });
 }
@@ -298,8 +302,11 @@ fn a_second_lease_of_a_running_attempt_is_given_back_and_no_other() {
         json!({ "containerID": "c1", "ifname": "net1", "attempt": attempt, "lease": "shop.blue-250" });
     let reply = json!({ "suspects": [surplus] }).to_string();
     wire.on("POST", Behaviour::Answer(200, "application/json", reply));
-    reap(&host);
-    assert!(wire.the("DELETE").path.ends_with("&lease=shop.blue-250"), "{:?}", wire.exchanges());
+    reap_until_clean(&host);
+    let exchanges = wire.exchanges();
+    let mut released = exchanges.iter().filter(|exchange| exchange.method == "DELETE").peekable();
+    assert!(released.peek().is_some(), "{exchanges:?}");
+    assert!(released.all(|exchange| exchange.path.ends_with("&lease=shop.blue-250")), "{exchanges:?}");
     assert_eq!(host.resolver.leases("shop/blue").len(), 1);
     wire.on("POST", Behaviour::Forward);
     assert_left_alone(&host);

@@ -243,7 +243,7 @@ async fn taken_away_it_leaves_the_node_as_it_was() {
     assert!(cluster.node().tree().contains_key("/opt/cni/bin/knap"));
 
     cluster.delete_pod("away/a");
-    cluster.api.kubectl_ok("delete networks.knap.github.com --all --all-namespaces --timeout=60s", "");
+    cluster.api.kubectl_ok("delete networks.knap.github.com --all --all-namespaces --timeout=180s", "");
     cluster.api.kubectl_ok("delete networkclasses.knap.github.com --all", "");
     let arguments = "/spec/template/spec/containers/0/args/-";
     cluster.patch_agents(&json!([{ "op": "add", "path": arguments, "value": "--uninstall" }]));
@@ -254,7 +254,7 @@ async fn taken_away_it_leaves_the_node_as_it_was() {
     let list = json!({
         "apiVersion": "v1", "kind": "List", "items": cluster.as_known(kustomized("deploy")),
     });
-    cluster.api.kubectl_ok("delete -f - --ignore-not-found --timeout=120s", &list.to_string());
+    cluster.api.kubectl_ok("delete -f - --ignore-not-found --timeout=180s", &list.to_string());
     let labels = "network.knap.github.com/built-in-bridge- network.knap.github.com/ipam.dhcp-";
     cluster.api.kubectl_ok(&format!("label nodes --all {labels}"), "");
 

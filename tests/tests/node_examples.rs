@@ -105,7 +105,7 @@ async fn stateful() {
     assert_eq!(pods, ["ledger/store-0", "ledger/store-1"]);
     let before = cluster.addresses("ledger/store-0", "net1");
     let old = cluster.pod_ready("ledger/store-0").await.metadata.uid;
-    cluster.api.kubectl_ok("delete pod -n ledger store-0 --wait=true --timeout=60s", "");
+    cluster.api.kubectl_ok("delete pod -n ledger store-0 --wait=true --timeout=180s", "");
     cluster.wait_rolled_out("ledger", "StatefulSet/store").await;
     assert_ne!(cluster.pod_ready("ledger/store-0").await.metadata.uid, old);
     assert_eq!(cluster.addresses("ledger/store-0", "net1"), before);

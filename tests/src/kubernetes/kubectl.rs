@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use super::{ADMIN, KubernetesApi};
-use crate::binaries;
+use crate::{GENEROUS, SELDOM, binaries};
 
 /// What it printed.
 #[derive(Debug, Clone)]
@@ -58,6 +59,26 @@ impl KubernetesApi {
         let printed = self.kubectl(words, input);
         assert!(printed.success, "kubectl {words}: {printed:?}");
         printed.out
+    }
+
+    /// Runs it again until what it prints is an answer; one that fails is none.
+    ///
+    /// # Panics
+    /// With `what`, and what it printed last, if there is no answer within [`GENEROUS`].
+    pub fn kubectl_until<T>(&self, what: &str, words: &str, answer: impl Fn(&str) -> Option<T>) -> T {
+        let begin = Instant::now();
+        loop {
+            let printed = self.kubectl(words, "");
+            if let Some(answer) = answer(&printed.out).filter(|_| printed.success) {
+                return answer;
+            }
+            assert!(
+                begin.elapsed() < GENEROUS,
+                "waited {} s in vain: {what}; kubectl {words}: {printed:?}",
+                GENEROUS.as_secs()
+            );
+            std::thread::sleep(SELDOM);
+        }
     }
 }
 

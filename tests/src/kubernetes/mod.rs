@@ -212,7 +212,7 @@ impl KubernetesApi {
             self.etcd.assert_running();
             self.server.assert_running();
             assert!(
-                begin.elapsed() < GENEROUS * 3,
+                begin.elapsed() < GENEROUS,
                 "kube-apiserver is not ready; see {}",
                 self.folder.path().display()
             );

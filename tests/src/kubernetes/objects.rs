@@ -182,21 +182,32 @@ impl Objects {
     /// # Panics
     /// With `what`, if there is none within [`GENEROUS`].
     pub async fn eventually<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+        self.eventually_within(GENEROUS, Duration::from_millis(50), what, ask).await
+    }
+
+    /// The same with another patience, and so long between two questions.
+    pub async fn eventually_within<T>(
+        &self,
+        patience: Duration,
+        pause: Duration,
+        what: &str,
+        ask: impl AsyncFn() -> Option<T>,
+    ) -> T {
         let begin = Instant::now();
         loop {
             if let Some(answer) = ask().await {
                 return answer;
             }
-            if begin.elapsed() > GENEROUS {
+            if begin.elapsed() > patience {
                 let networks = Api::<Network>::all(self.client.clone()).list(&ListParams::default()).await;
                 let statuses = networks.map(|networks| {
                     let statuses =
                         networks.items.into_iter().map(|network| (network.name_any(), network.status));
                     statuses.collect::<Vec<_>>()
                 });
-                panic!("waited {} s in vain: {what}; Networks: {statuses:#?}", GENEROUS.as_secs());
+                panic!("waited {} s in vain: {what}; Networks: {statuses:#?}", patience.as_secs());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }

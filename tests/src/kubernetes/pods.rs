@@ -13,9 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Objects, Replica};
+use crate::GENEROUS;
 
-/// How long an API server may not know yet a namespace that it makes itself.
-const SOON: Duration = Duration::from_secs(5);
 /// How long one that is restarted may be away.
 const AWAY: Duration = Duration::from_secs(20);
 
@@ -91,7 +90,7 @@ where
         match api.create(&PostParams::default(), &object).await {
             Err(kube::Error::Api(status)) if status.code == 409 => return api.get(&object.name_any()).await,
             // A namespace or an account of a moment ago, which admission does not know yet.
-            Err(kube::Error::Api(status)) if is_early(&status) && begin.elapsed() < SOON => {
+            Err(kube::Error::Api(status)) if is_early(&status) && begin.elapsed() < GENEROUS => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(error) if is_away(&error) && begin.elapsed() < AWAY => {

@@ -1,7 +1,7 @@
 //! A control plane and its nodes.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kube::ResourceExt;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use super::node::{Node, Supplies};
 use super::{images, multus, wire};
 use crate::kubernetes::{ADMIN, KubernetesApi, assets};
 use crate::stale::fresh_folder;
-use crate::{GENEROUS, Sandbox};
+use crate::{GENEROUS, SELDOM, Sandbox};
 
 /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler in a namespace, and nodes in theirs.
 #[derive(Debug)]
@@ -115,8 +115,8 @@ impl Cluster {
         let begin = Instant::now();
         let state = "{.status.conditions[?(@.type=='Ready')].status}";
         while self.api.kubectl(&format!("get node {name} -o jsonpath={state}"), "").out != "True" {
-            assert!(begin.elapsed() < GENEROUS * 2, "node {name} is not ready\n{}", self.last_words());
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(begin.elapsed() < GENEROUS, "node {name} is not ready\n{}", self.last_words());
+            tokio::time::sleep(SELDOM).await;
         }
     }
 

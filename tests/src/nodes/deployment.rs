@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use knap_api::class_label;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::node::BOOT_ID;
 use super::{images, manifests};
-use crate::{GENEROUS, binaries, eventually};
+use crate::{GENEROUS, SELDOM, binaries};
 
 /// Where Knap is.
 pub const SYSTEM: &str = "knap-system";
@@ -17,6 +18,8 @@ pub const SYSTEM: &str = "knap-system";
 const RESOLVER_PORT: u16 = 4180;
 /// A label in the agents' node selector that no node has.
 const NODES_OF_NOBODY: &str = "/spec/template/spec/nodeSelector/knap-tests";
+/// The class of a Network of provider `bridge`, where nobody has made one.
+const BUILT_IN: &str = "built-in-bridge";
 
 /// What can be seen of a node.
 #[derive(Debug, Default)]
@@ -79,17 +82,27 @@ impl Cluster {
                 return;
             }
             assert!(begin.elapsed() < GENEROUS, "kubectl apply: {applied:?}");
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(SELDOM);
         }
     }
 
-    /// Waits until resolver and agents are ready, and the API server asks about what is written.
+    /// Waits until resolver and agents are ready, the API server asks about what is written, and pods of the built-in class can be
+    /// scheduled.
     pub async fn wait_knap_ready(&self) {
         for part in ["deployment/knap-resolver", "daemonset/knap-node"] {
             self.wait_rolled_out(SYSTEM, part).await;
         }
         self.wait_resolvers_reached();
         self.api.objects().await.webhooks_answer().await;
+        self.wait_nodes_labelled(BUILT_IN);
+    }
+
+    /// Waits until every node says that it can serve a class.
+    pub fn wait_nodes_labelled(&self, class: &str) {
+        let labelled = format!("get nodes -l {}=true -o name", class_label(class));
+        self.api.kubectl_until(&format!("the nodes are labelled by class {class}"), &labelled, |nodes| {
+            (nodes.lines().count() == self.nodes.len()).then_some(())
+        });
     }
 
     /// Waits until the Service leads to two resolvers, and to none that is not there: after a reboot, the API server knows for a
@@ -97,8 +110,7 @@ impl Cluster {
     fn wait_resolvers_reached(&self) {
         let addresses = "jsonpath={.subsets[*].addresses[*].ip}";
         let endpoints = format!("get endpoints -n {SYSTEM} knap-resolver -o {addresses}");
-        eventually("both resolvers are reached", || {
-            let endpoints = self.api.kubectl_ok(&endpoints, "");
+        self.api.kubectl_until("both resolvers are reached", &endpoints, |endpoints| {
             let endpoints: Vec<IpAddr> =
                 endpoints.split_whitespace().filter_map(|ip| ip.parse().ok()).collect();
             let network = self.node().machine().network();
@@ -116,19 +128,19 @@ impl Cluster {
         while !self.api.kubectl(&format!("rollout status -n {namespace} {workload} --timeout=1s"), "").success
         {
             assert!(
-                begin.elapsed() < GENEROUS * 2,
+                begin.elapsed() < GENEROUS,
                 "{workload} is not ready: {}",
                 self.api.kubectl(&format!("describe pods -n {namespace}"), "").out
             );
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(SELDOM).await;
         }
     }
 
     /// Ends the agents, and waits until none is left.
-    pub async fn stop_agents(&self) {
+    pub fn stop_agents(&self) {
         let nowhere = json!([{ "op": "add", "path": NODES_OF_NOBODY, "value": "none" }]);
         self.patch_agents(&nowhere);
-        self.wait_gone("knap-node").await;
+        self.wait_gone("knap-node");
     }
 
     /// Starts agents again, and waits until they are ready.
@@ -144,18 +156,15 @@ impl Cluster {
     }
 
     /// Ends every resolver, and waits until none is left.
-    pub async fn stop_resolver(&self) {
+    pub fn stop_resolver(&self) {
         self.api.kubectl_ok(&format!("scale -n {SYSTEM} deployment/knap-resolver --replicas=0"), "");
-        self.wait_gone("knap-resolver").await;
+        self.wait_gone("knap-resolver");
     }
 
-    async fn wait_gone(&self, name: &str) {
+    fn wait_gone(&self, name: &str) {
         let pods = format!("get pods -n {SYSTEM} -l app.kubernetes.io/name={name} -o name");
-        let begin = Instant::now();
-        while !self.api.kubectl_ok(&pods, "").is_empty() {
-            assert!(begin.elapsed() < GENEROUS * 2, "pods of {name} do not end");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let what = format!("the pods of {name} end");
+        self.api.kubectl_until(&what, &pods, |pods| pods.is_empty().then_some(()));
     }
 
     /// Starts resolvers again.

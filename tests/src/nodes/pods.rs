@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::images::BUSYBOX;
-use crate::GENEROUS;
+use crate::{GENEROUS, SELDOM};
 
 const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
@@ -24,7 +24,17 @@ impl Cluster {
                 "containers": [{ "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never" }],
             },
         });
-        self.api.kubectl_ok("create -f -", &object.to_string());
+        // A namespace's account is made a moment after the namespace.
+        let begin = Instant::now();
+        loop {
+            let created = self.api.kubectl("create -f -", &object.to_string());
+            if created.success {
+                return;
+            }
+            let early = created.err.to_lowercase().contains("service account");
+            assert!(early && begin.elapsed() < GENEROUS, "kubectl create of pod {pod}: {created:?}");
+            std::thread::sleep(SELDOM);
+        }
     }
 
     /// Waits until a pod is ready; the pod.
@@ -56,7 +66,7 @@ impl Cluster {
     /// Deletes a pod, without a word to its containers: its node removes them and its interfaces after this.
     pub fn delete_pod(&self, pod: &str) {
         let (namespace, name) = split(pod);
-        self.api.kubectl_ok(&format!("delete pod -n {namespace} {name} --wait=true --timeout=60s"), "");
+        self.api.kubectl_ok(&format!("delete pod -n {namespace} {name} --wait=true --timeout=180s"), "");
     }
 
     /// Runs a command in a pod; what it printed.
