@@ -22,19 +22,21 @@ pub(super) async fn decide(view: &Arc<View>, rules: Rules, question: &Question, 
         Ok(network) => network,
         Err(why) => return Verdict::refused(UNREADABLE, why),
     };
-    let known = view.networks.get(&ObjectName::of(&network));
+    // If that is there still, the API server says so.
+    let namesake = view.networks.get(&ObjectName::of(&network)).filter(|_| question.operation == "CREATE");
     let old = if question.operation == "UPDATE" { question.old_object::<Network>() } else { None };
-    match &old {
-        // There is one of this name: the API server says that better.
-        None if question.operation == "CREATE" && known.is_some() => return Verdict::allowed(),
-        None => {}
-        // What it was granted is not the writer's to change.
-        Some(old) => network.status.clone_from(&old.status),
+    // What it was granted is not the writer's to change.
+    if let Some(old) = &old {
+        network.status.clone_from(&old.status);
     }
     if let Some(refused) = old.as_ref().and_then(|old| removed_in_use(view, old, &network)) {
         return Verdict { refused: Some(refused), ..Verdict::default() };
     }
-    let trial = || Trial::new(view, rules, read.namespaces());
+    let trial = || {
+        let mut trial = Trial::new(view, rules, read.namespaces());
+        namesake.iter().for_each(|namesake| trial.leave_out(namesake));
+        trial
+    };
     let Err(unserved) = trial().network(&network).await else { return Verdict::allowed() };
     let message = format!("Network {} would not be served: {}", name_of(&network), unserved.message);
     if unserved.may_pass {

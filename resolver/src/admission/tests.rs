@@ -1,5 +1,7 @@
 //! Reviews over the embedded store, with a controller beside.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Node;
 use knap_api::{Network, NetworkClass};
 use serde_json::{Value, json};
@@ -7,17 +9,29 @@ use serde_json::{Value, json};
 use super::{Policy, Question, RawAttachments, Subject, Verdict, answer};
 use crate::provision::Rules;
 use crate::store::Store;
-use crate::testing::World;
+use crate::testing::{Replica, Troubled, World};
+use crate::view::View;
 
 /// Asks as the API server does.
 async fn review(world: &World, subject: Subject, operation: &str, object: &Value, old: &Value) -> Verdict {
+    review_by(world, &world.replica.view, subject, operation, object, old).await
+}
+
+/// The same, of the replica that has this view.
+async fn review_by(
+    world: &World,
+    view: &Arc<View>,
+    subject: Subject,
+    operation: &str,
+    object: &Value,
+    old: &Value,
+) -> Verdict {
     let body = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {"uid": "r-1", "operation": operation, "namespace": "shop", "object": object, "oldObject": old}
     });
     let question = Question::read(body.to_string().as_bytes()).unwrap();
     let policy = Policy { rules: Rules { sticky: false }, raw_attachments: RawAttachments::default() };
-    let view = &world.replica.view;
     let read = policy.read(&world.store, view, subject, &question).await.unwrap();
     let verdict = policy.decide(view, subject, &question, &read).await;
     let answer = serde_json::to_value(answer(&question, &verdict)).unwrap();
@@ -158,6 +172,36 @@ async fn what_attachments_use_stays() {
     assert_eq!(verdict, Verdict::allowed());
     let deleted = review(&world, Subject::Network, "DELETE", &Value::Null, &old).await;
     assert_eq!(deleted, Verdict::allowed());
+}
+
+/// Its view may be behind the deletion: then only the API server knows whether there is one of that name.
+#[tokio::test]
+async fn a_namesake_in_the_picture_vouches_for_nothing() {
+    let world = World::new().await;
+    let two = json!({"access": {"networksPerNamespace": 2}, "subnets": [{"cidr": "10.64.0.0/23", "prefixLength": 24}]});
+    world.class("fab", fabric(&two)).await;
+    for (name, subnet) in [("shop/blue", "10.64.0.0/24"), ("shop/red", "10.64.1.0/24")] {
+        world.ready_network(name, json!({"class": "fab", "subnets": [subnet]})).await;
+    }
+    let behind = Replica::over(&Troubled::held_back(&world.store)).await;
+    world.remove("shop/blue").await;
+    let ask = async |view: &Arc<View>, subnet: &str| {
+        let object = network("blue", &json!({"class": "fab", "subnets": [subnet]}));
+        review_by(&world, view, Subject::Network, "CREATE", &object, &Value::Null).await
+    };
+    let verdict = ask(&behind.view, "10.64.1.0/24").await;
+    assert!(refusal(&verdict).contains("belongs to Network shop/red"), "{verdict:?}");
+    // In its place there is room, as there is for what it had.
+    assert_eq!(ask(&behind.view, "10.64.0.0/24").await, Verdict::allowed());
+
+    world.ready_network("shop/blue", json!({"class": "fab", "subnets": ["10.64.0.0/24"]})).await;
+    world.attach("c1", json!({})).await.unwrap();
+    let used = Replica::over(&Troubled::held_back(&world.store)).await;
+    let verdict = ask(&used.view, "10.64.0.0/24").await;
+    assert!(
+        verdict.refused.is_none() && verdict.warnings[0].contains("still has attachments"),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use knap_api::{EligibleNodes, Ipam, Network, NetworkClass};
+use knap_api::{EligibleNodes, Ipam, Network, NetworkClass, Reservation, ReservationStatus};
 use knap_core::{Class, ClusterNetworks, FabricConflict, Seniority, fabric_conflicts};
 use kube::ResourceExt;
 
 use super::choose::{class_by_name, seniority_of};
-use super::reserved::Reserved;
+use super::reserved::{Reserved, is_verified};
 use super::status::class_name;
 use crate::nodes::Eligibility;
 use crate::translate::{self, TranslateError};
@@ -89,6 +89,20 @@ impl Fetched {
         }
     }
 
+    /// Leaves a Network out, as if it were deleted now: what it has is free, or drains while attachments run.
+    pub(super) fn leave_out(&mut self, view: &View, network: &Network) {
+        let uid = network.metadata.uid.as_deref().unwrap_or_default();
+        let (own, mut others): (Vec<_>, Vec<_>) =
+            view.reservations.all().into_iter().partition(|known| known.spec.network.uid == uid);
+        if view.leases.count_of_uid(uid) > 0 {
+            others.extend(own.iter().map(|own| Arc::new(draining(own))));
+        }
+        self.reserved = Reserved::new(others);
+        for networks in self.served.values_mut().flat_map(HashMap::values_mut) {
+            networks.retain(|other| other.uid != uid);
+        }
+    }
+
     /// The Networks of a namespace that a class serves, but for this one.
     pub(super) fn others<'a>(
         &'a self,
@@ -99,4 +113,9 @@ impl Fetched {
         let served = self.served.get(namespace).and_then(|by_class| by_class.get(class));
         served.into_iter().flatten().filter(move |other| other.uid != uid)
     }
+}
+
+fn draining(reservation: &Reservation) -> Reservation {
+    let verified = is_verified(reservation);
+    Reservation { status: Some(ReservationStatus { verified, draining: true }), ..reservation.clone() }
 }

@@ -58,6 +58,12 @@ impl Trial {
         Self { provisioner: Provisioner::on_trial(store, Arc::clone(view), rules), fetched }
     }
 
+    /// From now on as if this Network were deleted: another takes its place.
+    pub(crate) fn leave_out(&mut self, network: &Network) {
+        self.fetched.leave_out(&self.provisioner.view, network);
+        self.provisioner.store.leave_out(network);
+    }
+
     /// Which class would serve a Network. In the eyes of those that are tried after it, what it would get is taken, and what it
     /// would give up is free.
     pub(crate) async fn network(&mut self, network: &Network) -> Result<String, Unserved> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use k8s_openapi::api::core::v1::Namespace;
-use knap_api::Reservation;
+use knap_api::{Network, Reservation};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
@@ -27,6 +27,17 @@ pub(super) struct Supposed {
 impl Supposed {
     pub(super) fn new(view: Arc<View>, namespaces: Namespaces) -> Self {
         Self { view, namespaces: Arc::new(namespaces), written: Arc::default() }
+    }
+
+    /// What this Network has is not there, but for what attachments use.
+    pub(super) fn leave_out(&self, network: &Network) {
+        let uid = network.metadata.uid.as_deref().unwrap_or_default();
+        if self.view.leases.count_of_uid(uid) > 0 {
+            return;
+        }
+        let mut own = self.view.reservations.all();
+        own.retain(|known| known.spec.network.uid == uid);
+        self.written.lock().extend(own.iter().map(|own| (own.name_any(), None)));
     }
 
     fn namespace(&self, name: &ObjectName) -> Option<Namespace> {
