@@ -65,6 +65,13 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether this depends on which networks the cluster itself uses.
+    pub(crate) fn minds_cluster_networks(subject: Subject, question: &Question) -> bool {
+        matches!(subject, Subject::Network | Subject::NetworkClass)
+            && !question.is_about_what_goes()
+            && !question.leaves_spec_alone()
+    }
+
     /// Reads what this can't be decided without: the view does not know it.
     ///
     /// # Errors

@@ -145,6 +145,9 @@ enum Unanswered {
     /// What it asks about could not be read.
     #[error("can't read a Network, a class or a namespace that this depends on: {0}; try again")]
     Unread(String),
+    /// It may ask for what is the cluster's own.
+    #[error("it is not known yet which networks the cluster itself uses; try again")]
+    Unknown,
     /// It is about more than can be looked at while somebody waits.
     #[error("it takes too long to say what this would do; try again")]
     Undecided,
@@ -157,7 +160,7 @@ impl Unanswered {
             Self::Turn(TurnError::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Turn(TurnError::Unreadable(rejection)) => rejection.status(),
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Turn(TurnError::Busy) | Self::Unread(_) | Self::Undecided => {
+            Self::Turn(TurnError::Busy) | Self::Unread(_) | Self::Unknown | Self::Undecided => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -188,6 +191,9 @@ impl<S: Store> Admission<S> {
         let reading = reading(subject, request.uri().query().unwrap_or_default());
         let (body, _turn) = self.turns.body(subject, request).await?;
         let question = Question::read(&body)?;
+        if Policy::minds_cluster_networks(subject, &question) && !view.knows_cluster_networks() {
+            return Err(Unanswered::Unknown);
+        }
         let _beside = self.turns.decision(subject).await?;
         let read = timeout(reading, self.policy.read(&self.store, view, subject, &question)).await;
         let read = read.map_err(|_| Unanswered::Unread("no word in time".to_owned()))?;

@@ -46,7 +46,7 @@ impl Readiness {
     }
 
     /// Why it is not ready, if it is not.
-    fn unready(&self, view: &View) -> Option<String> {
+    pub(crate) fn unready(&self, view: &View) -> Option<String> {
         if self.ending.load(Ordering::Relaxed) {
             return Some("this resolver is ending".to_owned());
         }

@@ -61,6 +61,10 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         if known.metadata.deletion_timestamp.is_some() {
             return self.finish(&known).await.map(|()| Looked::Done);
         }
+        // What it would get may be the cluster's own. Once that is known, every Network is looked at.
+        if !self.view.knows_cluster_networks() {
+            return Ok(Looked::Done);
+        }
         // Before anything is reserved for it.
         let Some(network) = self.hold(&known).await? else { return Ok(Looked::Done) };
         let served = match self.provision(&network, fetched).await {

@@ -3,6 +3,7 @@
 mod change;
 mod crowd;
 mod instant;
+mod own;
 mod unserved;
 
 use std::collections::BTreeSet;

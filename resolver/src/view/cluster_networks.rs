@@ -1,6 +1,6 @@
 //! The networks that the cluster itself uses, gathered from all who know of some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,12 +17,29 @@ use crate::store::WatchEvent;
 #[derive(Debug, Default)]
 pub(super) struct KnownNetworks {
     said: Mutex<BTreeMap<&'static str, Vec<ClusterNetwork>>>,
+    /// Who is still to say something.
+    awaited: Mutex<BTreeSet<&'static str>>,
     all: ArcSwap<ClusterNetworks>,
 }
 
 impl KnownNetworks {
     pub(super) fn all(&self) -> Arc<ClusterNetworks> {
         self.all.load_full()
+    }
+
+    /// Waits for what `who` says.
+    pub(super) fn await_word(&self, who: &'static str) {
+        self.awaited.lock().insert(who);
+    }
+
+    /// Waits for it no longer. False if nobody did.
+    pub(super) fn go_on(&self, who: &str) -> bool {
+        self.awaited.lock().remove(who)
+    }
+
+    /// Whether all have spoken.
+    pub(super) fn is_complete(&self) -> bool {
+        self.awaited.lock().is_empty()
     }
 
     /// Replaces what `who` has said before. False if it is the same.

@@ -179,9 +179,28 @@ impl View {
         self.cluster_networks.all()
     }
 
+    /// Whether all have said which networks the cluster itself uses. Until then no Network may get a subnet: it could be one of
+    /// those.
+    pub fn knows_cluster_networks(&self) -> bool {
+        self.cluster_networks.is_complete()
+    }
+
+    /// Has this wait for what `who` will say of the cluster's own networks.
+    pub fn await_cluster_networks(&self, who: &'static str) {
+        self.cluster_networks.await_word(who);
+    }
+
+    /// Waits no longer for what `who` would say: what is known has to do.
+    pub fn go_on_without_cluster_networks(&self, who: &'static str) {
+        if self.cluster_networks.go_on(who) {
+            self.tell(&Change::Everything);
+        }
+    }
+
     /// Learns of networks that the cluster itself uses; what `who` has said before is forgotten.
     pub fn learn_cluster_networks(&self, who: &'static str, networks: Vec<ClusterNetwork>) {
-        if self.cluster_networks.replace(who, networks) {
+        let is_new = self.cluster_networks.replace(who, networks);
+        if self.cluster_networks.go_on(who) || is_new {
             self.tell(&Change::Everything);
         }
     }

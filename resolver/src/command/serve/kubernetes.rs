@@ -57,7 +57,7 @@ pub(super) async fn start(
     let mut parts = JoinSet::new();
     parts.spawn(kinds::explain(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
     view.learn_cluster_networks("flags", own_networks::given(&kubernetes.cluster_cidrs));
-    parts.spawn(own_networks::follow(cluster.client(), Arc::clone(&view)));
+    parts.spawn(own_networks::follow(cluster.client(), Arc::clone(&view), Arc::clone(&readiness)));
     let (leave, left) = oneshot::channel();
     let candidate = Candidate::new(store.clone(), &namespace, Timing::default());
     let leading = candidate.leading();

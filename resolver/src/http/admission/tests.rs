@@ -111,6 +111,31 @@ async fn a_review_is_answered_without_a_credential() {
 }
 
 #[tokio::test]
+async fn nothing_is_let_in_before_the_clusters_own_networks_are_known() {
+    let world = World::new().await;
+    let view = &world.replica.view;
+    view.await_cluster_networks("services");
+    let router = service(world.store.clone(), Arc::clone(view), Some(policy()));
+    let network = json!({"metadata": {"name": "blue"}, "spec": {"provider": "bridge"}});
+    for path in &PATHS[..2] {
+        let (status, problem) = post(&router, path, review(&network)).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            problem["detail"].as_str().unwrap().contains("which networks the cluster itself uses"),
+            "{problem}"
+        );
+    }
+    // A finalizer goes all the same, and so do pods.
+    let mut going = network.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    for (path, object) in [(PATHS[0], &going), (PATHS[2], &json!({"spec": {"containers": [{}]}}))] {
+        assert_eq!(post(&router, path, review(object)).await.0, StatusCode::OK);
+    }
+    view.go_on_without_cluster_networks("services");
+    assert_eq!(post(&router, PATHS[0], review(&network)).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_namespace_that_only_the_store_knows_yet_is_read_before_its_pods_are_let_in() {
     let world = World::new().await;
     let class = json!({"provider": "macvlan", "uplinks": [{"interface": "up0"}], "allowSharing": true,
