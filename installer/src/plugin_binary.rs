@@ -133,11 +133,14 @@ impl PluginBinary {
             return Ok(Outcome::Unchanged);
         }
         let old = self.installed(&new)?;
-        // What is no whole plugin is nothing to go back to.
-        if let Some(old) = old.as_ref().filter(|old| !new.starts_with(old)) {
-            replace::<BinaryError>(&self.previous(), old, MODE, |_| Ok(()))?;
-        }
-        replace(&path, &new, MODE, |staged| self.runs(staged))?;
+        replace::<BinaryError>(&path, &new, MODE, |staged| {
+            self.runs(staged)?;
+            // What is no whole plugin is nothing to go back to, and what there is to go back to may be the same already.
+            match old.as_ref().filter(|old| !new.starts_with(old) && !self.begins_previous(old)) {
+                Some(old) => replace::<BinaryError>(&self.previous(), old, MODE, |_| Ok(())),
+                None => Ok(()),
+            }
+        })?;
         Ok(if old.is_some() { Outcome::Upgraded } else { Outcome::Installed })
     }
 
@@ -193,6 +196,10 @@ impl PluginBinary {
     fn say(&self, path: &Path, environment: &[(&str, &OsStr)]) -> Result<Said, ProgramError> {
         let root = &self.root;
         Program { root, path, arguments: &[], environment, stdin: "", patience: PATIENCE }.run(&NEVER)
+    }
+
+    fn begins_previous(&self, bytes: &[u8]) -> bool {
+        read(&self.previous()).is_ok_and(|previous| previous.starts_with(bytes))
     }
 
     fn previous_on_host(&self) -> PathBuf {

@@ -66,6 +66,10 @@ impl Host {
     fn installed(&self) -> String {
         fs::read_to_string(self.path("bin/knap")).unwrap()
     }
+
+    fn previous(&self) -> String {
+        fs::read_to_string(self.path("bin/.knap.previous")).unwrap()
+    }
 }
 
 #[test]
@@ -112,11 +116,25 @@ fn a_foreign_plugin_of_our_name_is_left_alone() {
 fn a_plugin_that_does_not_run_replaces_nothing() {
     let host = Host::new();
     host.install(&host.plugin("1")).unwrap();
+    host.install(&host.plugin("2")).unwrap();
     let error = host.install(&host.script("broken", "exit 1")).unwrap_err();
     assert!(error.contains("does not run on this machine"), "{error}");
-    assert!(host.installed().contains("knap 1"));
+    assert!(host.installed().contains("knap 2") && host.previous().contains("knap 1"));
     let left: Vec<_> = fs::read_dir(host.path("bin")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "knap" || name == ".knap.previous"), "{left:?}");
+}
+
+#[test]
+fn half_a_plugin_does_not_take_the_place_of_the_one_before() {
+    let host = Host::new();
+    let (before, plugin) = (host.plugin("1"), host.plugin("2"));
+    host.install(&before).unwrap();
+    host.install(&plugin).unwrap();
+    let whole = fs::read(&before).unwrap();
+    fs::write(host.path("bin/knap"), &whole[..whole.len() / 2]).unwrap();
+    host.install(&plugin).unwrap();
+    assert!(host.installed().contains("knap 2"));
+    assert_eq!(host.previous().as_bytes(), whole);
 }
 
 #[test]
