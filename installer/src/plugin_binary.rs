@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::host_root::HostRoot;
 use crate::program::{NEVER, Program, ProgramError, Said};
-use crate::replace::{ReplaceError, has_mode, rename_synced, replace, set_mode, sweep};
+use crate::replace::{ReplaceError, keep_mode, rename_synced, replace, sweep};
 
 /// How long a plugin may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -127,9 +127,7 @@ impl PluginBinary {
         }
         let path = self.path();
         if fs::read(&path).is_ok_and(|present| present == new) {
-            if !has_mode(&path, MODE) {
-                set_mode(&path, MODE)?;
-            }
+            keep_mode(&path, MODE)?;
             return Ok(Outcome::Unchanged);
         }
         let old = self.installed(&new)?;

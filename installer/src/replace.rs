@@ -89,13 +89,18 @@ pub(crate) fn sweep(path: &Path) {
     }
 }
 
+/// Gives a file these permissions, where it is there and has others.
+pub(crate) fn keep_mode(path: &Path, mode: u32) -> Result<(), ReplaceError> {
+    if has_mode(path, mode) || !path.exists() { Ok(()) } else { set_mode(path, mode) }
+}
+
 /// Whether a file has just these permissions.
-pub(crate) fn has_mode(path: &Path, mode: u32) -> bool {
+fn has_mode(path: &Path, mode: u32) -> bool {
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o7777 == mode)
 }
 
 /// Gives a file these permissions.
-pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), ReplaceError> {
+fn set_mode(path: &Path, mode: u32) -> Result<(), ReplaceError> {
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("change the mode of", path))
 }
 

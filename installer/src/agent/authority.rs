@@ -11,10 +11,12 @@ use knap_client::Cause;
 
 use super::board::Problem;
 use super::node::Node;
-use crate::replace::{Outcome, keep};
+use crate::replace::{Outcome, keep, keep_mode};
 
 /// How long the resolver may take to prove itself.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Of the copy: the plugin is root's, and nobody need be kept from it.
+const MODE: u32 = 0o644;
 
 /// What a file of authorities is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,10 @@ fn copy(bundle: &Path, kept: &Path, proof: impl Fn(&Path) -> Proof) -> Vec<Probl
         Err(error) => return vec![unusable(error.to_string())],
     };
     if fs::read(kept).is_ok_and(|present| present == new) {
-        return Vec::new();
+        return match keep_mode(kept, MODE) {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![Problem::noted("AuthorityNotWritten", error.to_string())],
+        };
     }
     match proof(bundle) {
         Proof::Unusable(reason) => return vec![unusable(reason)],
@@ -77,7 +82,7 @@ fn copy(bundle: &Path, kept: &Path, proof: impl Fn(&Path) -> Proof) -> Vec<Probl
         }
         Proof::Given | Proof::Unknown | Proof::Refused => {}
     }
-    match keep(kept, &new, 0o644) {
+    match keep(kept, &new, MODE) {
         Ok(Outcome::Unchanged) => Vec::new(),
         Ok(Outcome::Written) => {
             tracing::info!("{}: written", kept.display());
@@ -100,6 +105,8 @@ fn proof(node: &Node, authorities: &Path) -> Proof {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Files(tempfile::TempDir);
@@ -146,6 +153,15 @@ mod tests {
         );
         let (kept, said) = Files::with("new", Some("old")).copy(|_| Proof::Unknown);
         assert_eq!((kept.as_str(), said.as_str()), ("old", "[]"));
+    }
+
+    #[test]
+    fn its_mode_is_put_right() {
+        let files = Files::with("same", Some("same"));
+        let kept = files.0.path().join("kept");
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(files.copy(|_| Proof::Unknown).1, "[]");
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o7777, MODE);
     }
 
     #[test]

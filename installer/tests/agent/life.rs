@@ -72,8 +72,12 @@ fn what_is_changed_by_others_is_put_right() {
         (node.installed("1") && node.read("conf/node.json") == right && token).then_some(())
     });
     assert_eq!((node.mode("conf/token"), node.mode("conf/node.json")), (0o600, 0o600));
-    fs::set_permissions(node.path("bin/knap"), fs::Permissions::from_mode(0o600)).unwrap();
-    eventually("it can be run again", || (node.mode("bin/knap") == 0o755).then_some(()));
+    for (name, wrong, right) in
+        [("bin/knap", 0o600, 0o755), ("conf/token", 0o644, 0o600), ("conf/token.json", 0o644, 0o600)]
+    {
+        fs::set_permissions(node.path(name), fs::Permissions::from_mode(wrong)).unwrap();
+        eventually(name, || (node.mode(name) == right).then_some(()));
+    }
     agent.wait_ready();
 }
 

@@ -13,7 +13,7 @@ use super::board::{Part, Problem};
 use super::jitter::around;
 use super::node::Node;
 use super::signals::{Duty, Woken};
-use crate::replace::{ReplaceError, keep};
+use crate::replace::{ReplaceError, keep, keep_mode};
 use record::{TokenRecord, Worth};
 
 /// How long the resolver may take: it asks the API server.
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between tries that fail: at first, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Of the token's file and its record: root's alone.
+const MODE: u32 = 0o600;
 /// A token that is refused sooner after it came is not replaced at once: the next one would be refused too.
 const TRIAL: Duration = Duration::from_secs(10);
 
@@ -96,8 +98,9 @@ impl<'a> TokenKeeper<'a> {
         self.refused |= node.token_was_refused();
         let now = node.clock.since_boot();
         let worth = if self.refused { Worth::Expired } else { self.worth(now) };
+        let mut problems = self.exposed();
         if worth == Worth::Good {
-            node.board.set(Part::Token, Vec::new());
+            node.board.set(Part::Token, problems);
             return node.interval();
         }
         let on_trial = self.obtained_at.and_then(|at| (at + TRIAL).checked_sub(now));
@@ -120,11 +123,19 @@ impl<'a> TokenKeeper<'a> {
                     Worth::Expired => Problem::blocks("NoToken", error.to_string()),
                     Worth::Due | Worth::Good => Problem::noted("TokenNotRenewed", error.to_string()),
                 };
-                node.board.set(Part::Token, vec![problem]);
+                problems.push(problem);
+                node.board.set(Part::Token, problems);
                 self.failures = self.failures.saturating_add(1);
                 around((SHORTEST_PAUSE * (1 << self.failures.min(6))).min(LONGEST_PAUSE))
             }
         }
+    }
+
+    /// Keeps the files from all others' eyes.
+    fn exposed(&self) -> Vec<Problem> {
+        let files = [self.token_file.clone(), self.node.here(&self.node.paths.token_record())];
+        let errors = files.iter().filter_map(|file| keep_mode(file, MODE).err());
+        errors.map(|error| Problem::noted("TokenExposed", error.to_string())).collect()
     }
 
     fn worth(&self, now: Duration) -> Worth {
@@ -156,8 +167,8 @@ impl<'a> TokenKeeper<'a> {
         }
         let record = TokenRecord::new(&node.file.node, &boot_id, now, &credentials, around);
         // The token first: dying in between leaves a record by which it is renewed once more.
-        keep(&self.token_file, credentials.token.as_bytes(), 0o600)?;
-        keep(&node.here(&node.paths.token_record()), &serde_json::to_vec(&record)?, 0o600)?;
+        keep(&self.token_file, credentials.token.as_bytes(), MODE)?;
+        keep(&node.here(&node.paths.token_record()), &serde_json::to_vec(&record)?, MODE)?;
         Ok(())
     }
 
