@@ -4,7 +4,7 @@
 //! A process of its own, since a program can't change the root between fork and exec without unsafe code.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -16,12 +16,18 @@ use anyhow::Context;
 /// How long a program whose file is still open for writing somewhere is tried again.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Becomes the program; returns only with an error.
-pub(crate) fn exec(root: &Path, program: &Path, arguments: &[OsString]) -> anyhow::Error {
-    match enter(root) {
+/// The exit status where the program was not run, as of `chroot` and shells: what then is on standard error is not its own.
+pub(crate) const NOT_RUN: i32 = 126;
+
+/// Becomes the program, or ends with the reason why not.
+pub(crate) fn exec(root: &Path, program: &Path, arguments: &[OsString]) -> ! {
+    let error = match enter(root) {
         Ok(()) => become_it(program, arguments),
         Err(error) => error,
-    }
+    };
+    // The status says it too.
+    let _ = writeln!(io::stderr(), "{error:#}");
+    std::process::exit(NOT_RUN)
 }
 
 fn enter(root: &Path) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Agent(settings) => agent::run(paths, settings),
         Command::Rollback => rollback(paths),
         Command::Uninstall { force } => uninstall(paths, *force),
-        Command::InRoot { root, program, arguments } => Err(in_root::exec(root, program, arguments)),
+        Command::InRoot { root, program, arguments } => in_root::exec(root, program, arguments),
     }
 }
 

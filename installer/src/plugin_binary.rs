@@ -40,6 +40,17 @@ pub(crate) enum BinaryError {
     /// Somebody else's file has our name.
     #[error("{} is not Knap's plugin; move it away, then install again", .0.display())]
     Foreign(PathBuf),
+    /// What the file of our name is can't be known now: it was not run to its end, or said nothing.
+    #[error(
+        "{} can't be run here: {reason}; see whether its folder is mounted noexec, and what the kernel's log says of it",
+        path.display()
+    )]
+    CanNotRun {
+        /// Which file.
+        path: PathBuf,
+        /// What was seen.
+        reason: String,
+    },
     /// The file to install does not work here.
     #[error("{} does not run on this machine ({reason}); nothing was replaced", path.display())]
     DoesNotRun {
@@ -153,28 +164,32 @@ impl PluginBinary {
         Ok(rename_synced(&previous, &self.path())?)
     }
 
-    /// The installed plugin's bytes, where there is one; an error if the file is somebody else's. Half a copy of `new` or
-    /// of the version before is ours, though it does not run.
+    /// The installed plugin's bytes, where there is one; an error if the file is somebody else's, or may be. Half a copy of
+    /// `new` or of the version before is ours, though it does not run.
     pub(crate) fn installed(&self, new: &[u8]) -> Result<Option<Vec<u8>>, BinaryError> {
         let path = self.path();
         if !path.exists() {
             return Ok(None);
         }
         let present = read(&path)?;
-        let is_half =
-            || new.starts_with(&present) || read(&self.previous()).is_ok_and(|old| old.starts_with(&present));
-        if self.version().is_some() || is_half() {
-            Ok(Some(present))
-        } else {
-            Err(BinaryError::Foreign(self.on_host()))
+        match self.version() {
+            Ok(Some(_)) => Ok(Some(present)),
+            _ if new.starts_with(&present) || self.begins_previous(&present) => Ok(Some(present)),
+            Ok(None) => Err(BinaryError::Foreign(self.on_host())),
+            Err(error) => Err(error),
         }
     }
 
-    /// The installed plugin's version. Ours says so when it is started without a command, as CNI plugins do.
-    pub(crate) fn version(&self) -> Option<String> {
-        let said = self.say(&self.on_host(), &[]).ok()?;
-        let (version, _) = said.stderr.strip_prefix("knap ")?.split_once(':')?;
-        Some(version.to_owned())
+    /// The installed plugin's version; none where it says something else. Ours says it when it is started without a command, as
+    /// CNI plugins do.
+    pub(crate) fn version(&self) -> Result<Option<String>, BinaryError> {
+        let failed = |reason: String| BinaryError::CanNotRun { path: self.on_host(), reason };
+        let said = self.say(&self.on_host(), &[]).map_err(|error| failed(error.to_string()))?;
+        if said.stdout.is_empty() && said.stderr.is_empty() {
+            return Err(failed("it printed nothing".to_owned()));
+        }
+        let version = said.stderr.strip_prefix("knap ").and_then(|text| text.split_once(':'));
+        Ok(version.map(|(version, _)| version.to_owned()))
     }
 
     /// Whether a file beside the plugin works as a CNI plugin on this machine.

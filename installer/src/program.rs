@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::host_root::HostRoot;
+use crate::in_root;
 
 /// For callers that nobody tells to stop.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
@@ -61,6 +62,9 @@ pub(crate) enum ProgramError {
     /// The kernel refuses.
     #[error("it can't be run: {0}")]
     Spawn(io::Error),
+    /// Somebody else, such as a kernel without memory, has killed it.
+    #[error("it was killed by signal {0}")]
+    Killed(i32),
     /// It did not end in time.
     #[error("it did not end within {} s and was killed", .0.as_secs())]
     Hung(Duration),
@@ -84,10 +88,17 @@ impl Program<'_> {
             let _ = stdin.write_all(self.stdin.as_bytes());
         }
         match self.follow(&mut child, deadline, stop) {
-            Ok(success) => {
+            Ok(status) => {
                 let until = Instant::now() + LAST_WORDS;
                 let (stdout, stderr) = (last_words(&stdout, until), last_words(&stderr, until));
-                Ok(Said { success, stdout, stderr: stderr.trim_end().to_owned() })
+                let stderr = stderr.trim_end().to_owned();
+                if let Some(signal) = status.signal() {
+                    return Err(ProgramError::Killed(signal));
+                }
+                if !self.root.is_own() && status.code() == Some(in_root::NOT_RUN) {
+                    return Err(ProgramError::Spawn(io::Error::other(stderr)));
+                }
+                Ok(Said { success: status.success(), stdout, stderr })
             }
             Err(error) => {
                 kill(&mut child);
@@ -96,11 +107,16 @@ impl Program<'_> {
         }
     }
 
-    fn follow(&self, child: &mut Child, deadline: Instant, stop: &AtomicBool) -> Result<bool, ProgramError> {
+    fn follow(
+        &self,
+        child: &mut Child,
+        deadline: Instant,
+        stop: &AtomicBool,
+    ) -> Result<ExitStatus, ProgramError> {
         let mut step = SHORTEST_STEP;
         loop {
             if let Some(status) = child.try_wait().map_err(ProgramError::Lost)? {
-                return Ok(status.success());
+                return Ok(status);
             }
             if stop.load(Ordering::Relaxed) {
                 return Err(ProgramError::Stopped);
@@ -224,6 +240,12 @@ mod tests {
         let stopped = shell("while :; do :; done", LONG, &AtomicBool::new(true));
         assert!(matches!(stopped, Err(ProgramError::Stopped)), "{stopped:?}");
         assert!(begun.elapsed() < LONG);
+    }
+
+    #[test]
+    fn one_that_somebody_kills_has_not_answered() {
+        let killed = shell("echo half; kill -9 $$", LONG, &NEVER);
+        assert!(matches!(killed, Err(ProgramError::Killed(9))), "{killed:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The plugin and its files: installed, upgraded, put right.
 
+use std::time::Duration;
+
 use super::authority;
 use super::board::{Part, Problem};
 use super::namespaces::Namespaces;
@@ -10,6 +12,9 @@ use crate::file_stamp::FileStamp;
 use crate::node_file::{self, NodeFileError};
 use crate::plugin_binary::{self, BinaryError, PluginBinary};
 use crate::replace::{self, Outcome};
+
+/// Between tries of a plugin that does not run here, at most: each writes it anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Removes what an agent that died in the middle of a file left beside it. Before any other part writes one.
 pub(super) fn sweep(node: &Node) {
@@ -35,10 +40,20 @@ pub(crate) fn run(node: &Node) {
 struct Upkeep<'a> {
     node: &'a Node,
     plugin: PluginBinary,
-    /// The state of the installed file at the last look, and what was to be said of it.
-    settled: Option<(FileStamp, Vec<Problem>)>,
+    settled: Option<Settled>,
+    /// How often in a row the plugin to install did not run.
+    failures: u32,
     namespaces: Namespaces,
     status: StatusProbe,
+}
+
+/// What was to be said of the plugin at a look, which is not to be looked at again.
+struct Settled {
+    /// The installed file, while it is the same.
+    stamp: Option<FileStamp>,
+    /// Since boot, where it is not for good.
+    until: Option<Duration>,
+    problems: Vec<Problem>,
 }
 
 impl<'a> Upkeep<'a> {
@@ -47,6 +62,7 @@ impl<'a> Upkeep<'a> {
             node,
             plugin: node.paths.plugin(),
             settled: None,
+            failures: 0,
             namespaces: Namespaces::default(),
             status: StatusProbe::default(),
         }
@@ -84,42 +100,63 @@ impl<'a> Upkeep<'a> {
 
     /// Reads and runs nothing while the installed file is the one that was seen last.
     fn plugin(&mut self) -> Vec<Problem> {
-        let path = self.plugin.path();
-        let stamp = FileStamp::of(&path).ok().flatten();
-        if let (Some(stamp), Some((settled, problems))) = (stamp, &self.settled)
-            && stamp == *settled
+        let stamp = FileStamp::of(&self.plugin.path()).ok().flatten();
+        let now = self.node.clock.since_boot();
+        if let Some(settled) = &self.settled
+            && settled.stamp == stamp
+            && settled.until.is_none_or(|until| now < until)
         {
-            return problems.clone();
+            return settled.problems.clone();
         }
         self.settled = None;
         self.status.forget();
-        let outcome = self.node.settings.plugin.source().map(|source| self.plugin.install(&source));
-        let (problems, is_settled) = match outcome {
-            Ok(Ok(outcome)) => {
-                tracing::info!("{}: {outcome}", self.plugin.on_host().display());
-                // One that was just put there may have been changed since: it is looked at once more.
-                (Vec::new(), outcome == plugin_binary::Outcome::Unchanged)
-            }
-            // Not run again, as long as it is the same file.
-            Ok(Err(error @ BinaryError::Foreign(_))) => {
-                (vec![Problem::blocks("ForeignPlugin", error.to_string())], true)
-            }
-            Ok(Err(error @ BinaryError::NoFolder(_))) => {
-                (vec![Problem::blocks("PluginFolderMissing", error.to_string())], false)
-            }
-            Ok(Err(error)) => (vec![Problem::blocks("PluginNotInstalled", error.to_string())], false),
-            Err(error) => (vec![Problem::blocks("PluginNotInstalled", format!("{error:#}"))], false),
+        let source = match self.node.settings.plugin.source() {
+            Ok(source) => source,
+            Err(error) => return vec![Problem::blocks("PluginNotInstalled", format!("{error:#}"))],
         };
+        let outcome = self.plugin.install(&source);
+        if let Ok(outcome) = &outcome {
+            tracing::info!("{}: {outcome}", self.plugin.on_host().display());
+        }
         // One that could not be replaced still serves.
         let version = self.plugin.version();
+        let (problems, is_settled) = judge(&outcome, &version);
+        let version = version.ok().flatten();
         if version.is_some() && self.node.plugin_version().is_none() {
             self.node.signals.ring(Duty::Reap);
         }
         self.node.set_plugin_version(version);
-        // As it was before it was read: whatever has been done to it since is seen at the next look.
-        if is_settled && let Some(stamp) = stamp {
-            self.settled = Some((stamp, problems.clone()));
+        let does_not_run = matches!(outcome, Err(BinaryError::DoesNotRun { .. }));
+        self.failures = if does_not_run { self.failures.saturating_add(1) } else { 0 };
+        let pause = (self.node.interval() * (1 << self.failures.min(6))).min(LONGEST_PAUSE);
+        if is_settled || does_not_run {
+            // As it was before it was read: whatever has been done to it since is seen at the next look.
+            let until = does_not_run.then(|| now + pause);
+            self.settled = Some(Settled { stamp, until, problems: problems.clone() });
         }
         problems
+    }
+}
+
+/// What is to be said of an install and of the version that the installed plugin said after it, and whether that stands as long as
+/// the file does. What could not be run may run the next time.
+fn judge(
+    outcome: &Result<plugin_binary::Outcome, BinaryError>,
+    version: &Result<Option<String>, BinaryError>,
+) -> (Vec<Problem>, bool) {
+    let not_installed = |reason: String| (vec![Problem::blocks("PluginNotInstalled", reason)], false);
+    match (outcome, version) {
+        // One that was just put there may have been changed since: it is looked at once more.
+        (Ok(outcome), Ok(Some(_))) => (Vec::new(), *outcome == plugin_binary::Outcome::Unchanged),
+        (Ok(_), Ok(None)) => not_installed(
+            "what is installed does not say that it is Knap's plugin; name that with --plugin".to_owned(),
+        ),
+        (Err(error @ BinaryError::Foreign(_)), _) => {
+            (vec![Problem::blocks("ForeignPlugin", error.to_string())], true)
+        }
+        (Err(error @ BinaryError::NoFolder(_)), _) => {
+            (vec![Problem::blocks("PluginFolderMissing", error.to_string())], false)
+        }
+        (Err(error), _) | (_, Err(error)) => not_installed(error.to_string()),
     }
 }

@@ -34,6 +34,35 @@ fn a_foreign_plugin_of_our_name_is_told_and_left_alone() {
     assert!(node.installed("1"));
 }
 
+/// On a busy machine, or where something else keeps it from being run for once.
+#[test]
+fn a_plugin_that_says_nothing_for_a_while_serves_afterwards() {
+    let node = Node::new();
+    let plugin = node.plugin("1");
+    fs::copy(&plugin, node.path("bin/knap")).unwrap();
+    for (plugin, version) in [(plugin, "1"), (node.plugin("2"), "2")] {
+        fs::write(node.path("mute"), "").unwrap();
+        let agent = node.agent(&plugin);
+        let said = agent.wait_unready("can't be run here: it printed nothing");
+        assert!(said.contains("PluginNotInstalled") && !said.contains("ForeignPlugin"), "{said}");
+        let reaped = node.reaped();
+        fs::remove_file(node.path("mute")).unwrap();
+        agent.wait_ready();
+        assert!(node.installed(version));
+        eventually("it reaps", || (node.reaped() > reaped).then_some(()));
+    }
+}
+
+#[test]
+fn a_host_that_can_not_be_entered_is_told_from_what_its_program_says() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_knap-installer"))
+        .args(["in-root", "/nowhere", "/opt/cni/bin/knap"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.contains("can't enter /nowhere")), (Some(126), true), "{said}");
+}
+
 #[test]
 fn half_a_copy_of_a_container_heals() {
     let node = Node::new();
@@ -106,12 +135,18 @@ fn killed_and_healed(point: &str, turn: usize) -> bool {
 fn a_plugin_that_does_not_run_here_replaces_nothing() {
     let node = Node::new();
     node.agent(&node.plugin("1")).wait_ready();
-    let agent = node.agent(&node.script("broken", "echo wrong machine >&2; exit 1"));
+    let runs = node.path("runs");
+    let broken = format!("echo run >>{}; echo wrong machine >&2; exit 1", runs.display());
+    let agent = node.agent(&node.script("broken", &broken));
     let said = agent.wait_unready("PluginNotInstalled");
     assert!(said.contains("wrong machine"), "{said}");
     assert!(node.installed("1"));
     wait_told(&node, "PluginNotInstalled");
     assert_eq!(node.resolver.inventories().pop().unwrap()["pluginVersion"], "1", "the one before serves");
+    let reaped = node.reaped();
+    eventually("time goes on", || (node.reaped() > reaped + 8).then_some(()));
+    let runs = node.read("runs").lines().count();
+    assert!(runs <= 4, "it is not written at every look: {runs}");
 }
 
 #[test]

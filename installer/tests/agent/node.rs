@@ -66,8 +66,8 @@ impl Node {
         path
     }
 
-    /// A plugin whose text differs by `version`. It writes down when it reaps, hangs then where a file `hang` is, and fails
-    /// STATUS where a file `no-status` is.
+    /// A plugin whose text differs by `version`. It writes down when it reaps, hangs then where a file `hang` is, fails STATUS
+    /// where a file `no-status` is, and does not say its version where a file `mute` is.
     pub(crate) fn plugin(&self, version: &str) -> PathBuf {
         let root = self.folder.path().display();
         self.script(
@@ -83,7 +83,7 @@ fi
 case $CNI_COMMAND in
   STATUS) if [ -e {root}/no-status ]; then echo '{{"code":50,"msg":"the resolver is away"}}'; exit 1; fi ;;
   VERSION) echo '{{"supportedVersions": ["1.0.0"]}}' ;;
-  *) echo 'knap {version}: a CNI plugin' >&2 ;;
+  *) [ -e {root}/mute ] || echo 'knap {version}: a CNI plugin' >&2 ;;
 esac"#
             ),
         )

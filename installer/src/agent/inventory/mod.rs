@@ -60,7 +60,7 @@ impl<'a> Teller<'a> {
         let node = self.node;
         let token = std::fs::read_to_string(node.here(&node.file.resolver.token_file));
         if token.is_ok_and(|token| !token.trim().is_empty()) {
-            node.set_plugin_version(node.paths.plugin().version());
+            node.set_plugin_version(node.paths.plugin().version().ok().flatten());
             node.board.set(Part::Token, Vec::new());
             self.look(false);
         }
