@@ -217,7 +217,7 @@ async fn a_watch_on_a_dead_connection_is_begun_again() {
     let cluster = Cluster::shared().await;
     let objects = cluster.api.objects().await;
     let proxy = cluster.api.proxy().await;
-    let mut replica = cluster.api.replica(&[&proxy.flag()]).with("KNAP_WATCH_SECONDS", "6,18");
+    let mut replica = cluster.api.replica(&[&proxy.flag()]).with("KNAP_WATCH_SECONDS", "6,10");
     replica.start();
     replica.wait_ready().await;
     objects.namespace("silent", &[]).await;
@@ -235,7 +235,7 @@ async fn a_watch_on_a_dead_connection_is_begun_again() {
     // Nobody says that they are dead: neither the API server's end of the turn comes through, nor one of TCP.
     proxy.silence();
     knows("silent/after").await;
-    // By the connection's own silence: the watcher itself would begin again half a minute after a turn, and say nothing.
+    // By the connection's own silence: the watcher itself would begin again five seconds after a turn, and say nothing.
     replica.wait_logged("can't watch; trying again until it succeeds").await;
     replica.wait_logged("watching again").await;
 }
