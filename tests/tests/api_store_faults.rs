@@ -9,7 +9,7 @@ use knap_api::{Reservation, ReservationSpec, ReservedFor};
 use knap_protocol::NetworkView;
 use knap_resolver::store::kubernetes::KubernetesStore;
 use knap_resolver::store::{Labels, ObjectName, Preconditions, Store, StoreError, WatchEvent};
-use knap_tests::{ADMIN, Cluster, GENEROUS, KubernetesApi};
+use knap_tests::{ADMIN, Cluster, Fate, GENEROUS, KubernetesApi};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -238,4 +238,35 @@ async fn a_watch_on_a_dead_connection_is_begun_again() {
     // By the connection's own silence: the watcher itself would begin again five seconds after a turn, and say nothing.
     replica.wait_logged("can't watch; trying again until it succeeds").await;
     replica.wait_logged("watching again").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_answer_holds_up_neither_readiness_nor_networks_nor_certificates() {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    api.install_multus_crd().await;
+    let (proxy, never) = (api.proxy().await, Fate::Late(GENEROUS * 60));
+    let webhooks = "get validatingwebhookconfigurations";
+    proxy.once(webhooks, never.clone());
+    let mut replica = api.replica(&[&proxy.flag()]).with("KNAP_CERTIFICATE_SECONDS", "2000,1000,100");
+    replica.start();
+    replica.wait_ready().await;
+    let objects = api.objects().await;
+    objects.namespace("shop", &[]).await;
+    objects.network("shop/blue", json!({"provider": "bridge"})).await;
+    objects.network_with("shop/blue", "Published", "True", "").await;
+
+    // The definitions seem to be away, and the API server does not say whether it still has the kind.
+    let discovery = "list ";
+    let asked = proxy.seen(discovery);
+    proxy.on(discovery, never);
+    proxy.on("patch network-attachment-definitions", Fate::Refused(503));
+    objects.network("shop/red", json!({"provider": "bridge"})).await;
+    objects.eventually("it asks", async || (proxy.seen(discovery) > asked).then_some(())).await;
+    proxy.heal();
+    objects.delete_network("shop/blue").await;
+    objects.gone("shop/blue").await;
+    objects.network_with("shop/red", "Published", "True", "").await;
+    let again = async || (proxy.seen(webhooks) > 1).then_some(());
+    objects.eventually("the webhooks are looked at again", again).await;
 }

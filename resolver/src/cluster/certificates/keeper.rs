@@ -87,16 +87,15 @@ impl<S: Store> Keeper<S> {
         let mut troubled = false;
         let mut unpublished = false;
         loop {
-            let looked = self.look(&mut shown).await;
-            if let (Ok(()), Some(material)) = (&looked, &shown) {
-                unpublished = self.publish_to_webhooks(material, unpublished).await;
-            }
-            match looked {
-                // Another replica may have been faster in writing the Secret: then there is nothing to show yet.
+            match self.look(&mut shown).await {
                 Ok(()) => {
                     troubled = false;
-                    if shown.is_some() && !std::mem::replace(&mut is_trusted, true) {
-                        self.readiness.lacks(LACKING, None);
+                    // Another replica may have been faster in writing the Secret: then there is nothing to show yet.
+                    if let Some(material) = &shown {
+                        if !std::mem::replace(&mut is_trusted, true) {
+                            self.readiness.lacks(LACKING, None);
+                        }
+                        unpublished = self.publish_to_webhooks(material, unpublished).await;
                     }
                 }
                 Err(error) if troubled => tracing::debug!(%error, "still can't keep the certificates"),

@@ -13,8 +13,8 @@ use crate::store::{Kind, Labels};
 
 /// For a call about one object: as long as a plugin waits for a whole attach.
 const ONE: Duration = Duration::from_secs(10);
-/// For a page of a list.
-const PAGE: Duration = Duration::from_secs(30);
+/// For a page of a list: the longest of all.
+pub(super) const PAGE: Duration = Duration::from_secs(30);
 /// Objects in a page: some hundred kilobytes of leases.
 const PAGE_SIZE: u32 = 500;
 /// Each has a connection of its own (HTTP/1.1). More of them make an API server slower, or answer 429.

@@ -61,10 +61,12 @@ impl KubernetesStore {
         calls.connect_timeout = Some(CONNECT_TIMEOUT);
         // It would repeat writes too, for longer than anybody waits.
         calls.default_retry = false;
+        // Of whatever is asked by the client itself too: a connection that says nothing for longer is dead.
+        calls.read_timeout = Some(call::PAGE);
+        // An answer is waited for from its request on, not from when its connection went idle.
+        calls.reset_reader_on_write = true;
         let mut watches = calls.clone();
         watches.read_timeout = Some(watch::Terms::of_this_build().silence);
-        // An answer is waited for from its request on, not from when its connection went idle.
-        watches.reset_reader_on_write = true;
         let client = |config| {
             Client::try_from(config).map_err(|source| ConnectError { server: server.clone(), source })
         };
@@ -78,7 +80,7 @@ impl KubernetesStore {
         Self { calls: self.calls.apart(at_once), ..self.clone() }
     }
 
-    /// The client that calls are made with, for what is no matter of a store.
+    /// The client that calls are made with, for what is no matter of a store. It waits half a minute for an answer.
     pub fn client(&self) -> Client {
         self.calls.client.clone()
     }
