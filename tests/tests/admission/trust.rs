@@ -1,7 +1,7 @@
 //! The API server has to trust the resolver, whatever happens to certificates and to what holds them.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -60,6 +60,23 @@ async fn certificates_are_renewed_and_no_review_is_lost() {
         assert!(begin.elapsed() < GENEROUS, "{} bundles", bundles.len());
     }
     assert!(reviews > 100, "{reviews}");
+}
+
+#[tokio::test]
+async fn what_is_applied_after_the_resolver_is_trusted_soon() {
+    let api = KubernetesApi::start().await;
+    api.install_crds().await;
+    let mut replica = api.replica(&[]);
+    replica.start();
+    replica.wait_ready().await;
+    // It has looked and found nothing.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    api.install_webhooks(&replica).await;
+    let objects = api.objects().await;
+    // Half as long as it waits between looks while all is well.
+    let all_trusted = async || trusted(&objects).await.iter().all(Option::is_some).then_some(());
+    let (patience, pause) = (Duration::from_secs(30), Duration::from_millis(200));
+    objects.eventually_within(patience, pause, "the API server trusts it", all_trusted).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,19 @@ const AUTHORITIES: &str = "ca.crt";
 const LACKING: &str = "certificate that nodes trust";
 /// Between attempts while there is nothing to serve.
 const IMPATIENT: Duration = Duration::from_secs(1);
+/// Between looks while the API server can't ask: what it asks about may be refused meanwhile.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Whether the API server trusts what is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Published {
+    /// By every webhook object.
+    Everywhere,
+    /// An object is not there: it may be applied after the resolver, or never.
+    NotYet,
+    /// An object can't be read or changed.
+    Failed,
+}
 
 /// Why a look was in vain.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +98,7 @@ impl<S: Store> Keeper<S> {
         let mut shown = None;
         let mut is_trusted = false;
         let mut troubled = false;
-        let mut unpublished = false;
+        let mut published = Published::NotYet;
         loop {
             match self.look(&mut shown).await {
                 Ok(()) => {
@@ -95,7 +108,7 @@ impl<S: Store> Keeper<S> {
                         if !std::mem::replace(&mut is_trusted, true) {
                             self.readiness.lacks(LACKING, None);
                         }
-                        unpublished = self.publish_to_webhooks(material, unpublished).await;
+                        published = self.publish_to_webhooks(material, published).await;
                     }
                 }
                 Err(error) if troubled => tracing::debug!(%error, "still can't keep the certificates"),
@@ -108,7 +121,12 @@ impl<S: Store> Keeper<S> {
                     }
                 }
             }
-            tokio::time::sleep(if is_trusted { self.terms.look } else { IMPATIENT }).await;
+            let pause = match published {
+                _ if !is_trusted => IMPATIENT,
+                Published::Everywhere => self.terms.look,
+                Published::NotYet | Published::Failed => self.terms.look.min(SOON),
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -162,15 +180,16 @@ impl<S: Store> Keeper<S> {
         }
     }
 
-    /// Has the API server trust them too. Nodes are served whether it does or not. True if it failed.
-    async fn publish_to_webhooks(&self, material: &Material, failed_before: bool) -> bool {
+    /// Has the API server trust them too. Nodes are served whether it does or not.
+    async fn publish_to_webhooks(&self, material: &Material, before: Published) -> Published {
         match self.webhooks.publish(&material.bundle()).await {
-            Ok(()) => false,
+            Ok(true) => Published::Everywhere,
+            Ok(false) => Published::NotYet,
             Err(error) => {
-                if !failed_before {
+                if before != Published::Failed {
                     tracing::warn!(%error, "the API server may not be able to ask; trying again");
                 }
-                true
+                Published::Failed
             }
         }
     }

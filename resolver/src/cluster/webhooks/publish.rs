@@ -31,27 +31,27 @@ impl Publisher {
         Self { client }
     }
 
-    /// Has the API server trust these certificates, in PEM.
-    pub(crate) async fn publish(&self, bundle: &str) -> Result<(), PublishError> {
+    /// Has the API server trust these certificates, in PEM. False: not all of the objects are there.
+    pub(crate) async fn publish(&self, bundle: &str) -> Result<bool, PublishError> {
         let validating = self.keep::<ValidatingWebhookConfiguration>(bundle).await;
         let mutating = self.keep::<MutatingWebhookConfiguration>(bundle).await;
-        validating.and(mutating)
+        Ok(validating? && mutating?)
     }
 
-    async fn keep<K>(&self, bundle: &str) -> Result<(), PublishError>
+    async fn keep<K>(&self, bundle: &str) -> Result<bool, PublishError>
     where
         K: Configuration,
     {
         let failed = |source| PublishError { kind: K::kind(&()).into_owned(), source };
         let api = Api::<K>::all(self.client.clone());
-        let Some(found) = api.get_opt(NAME).await.map_err(failed)? else { return Ok(()) };
+        let Some(found) = api.get_opt(NAME).await.map_err(failed)? else { return Ok(false) };
         if found.labels().get(LABEL).is_none_or(|value| value != "true") {
-            return Ok(());
+            return Ok(true);
         }
         let changes: Vec<Value> =
             found.webhooks().into_iter().filter_map(|webhook| webhook.change(bundle)).collect();
         if changes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         // Webhooks are merged by their names; whatever else is in the object stays. Another object of the name is left alone.
         let patch = json!({ "metadata": { "uid": found.uid() }, "webhooks": changes });
@@ -59,7 +59,7 @@ impl Publisher {
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(NAME, &parameters, &Patch::Strategic(patch)).await.map_err(failed)?;
         tracing::info!(kind = %K::kind(&()), webhooks = changes.len(), "put right what the API server asks by");
-        Ok(())
+        Ok(true)
     }
 }
 
