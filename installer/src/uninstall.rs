@@ -68,7 +68,7 @@ pub(crate) fn remove_all(
     }
     removal.file(&binary.previous());
     for ledger in &ledgers {
-        removal.note(&paths.here(ledger), |_| remove_folder(paths, ledger, true));
+        removal.note(&paths.here(ledger), remove_folder(paths, ledger, true));
     }
     for file in paths.kept_files().map(|file| paths.here(&file)) {
         sweep(&file);
@@ -80,7 +80,7 @@ pub(crate) fn remove_all(
 /// Removes the configuration folder, which also holds the lock. One that holds somebody's other files stays.
 pub(crate) fn remove_config_dir(paths: &HostPaths) -> Result<(), UninstallError> {
     let mut removal = Removal::default();
-    removal.note(&paths.here(&paths.config_dir), |_| remove_folder(paths, &paths.config_dir, false));
+    removal.note(&paths.here(&paths.config_dir), remove_folder(paths, &paths.config_dir, false));
     removal.end().map(drop)
 }
 
@@ -93,14 +93,16 @@ struct Removal {
 
 impl Removal {
     fn file(&mut self, path: &Path) {
-        self.note(path, |path| match fs::remove_file(path) {
+        let outcome = match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             removed => removed.map(|()| true),
-        });
+        };
+        self.note(path, outcome);
     }
 
-    fn note(&mut self, path: &Path, remove: impl FnOnce(&Path) -> io::Result<bool>) {
-        match remove(path) {
+    /// Notes what came of a removal.
+    fn note(&mut self, path: &Path, outcome: io::Result<bool>) {
+        match outcome {
             Ok(true) => self.removed.push(path.to_owned()),
             Ok(false) => {}
             Err(error) => self.failures.push(format!("{}: {error}", path.display())),

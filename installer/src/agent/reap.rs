@@ -124,7 +124,7 @@ mod tests {
         assert!(longest <= Duration::from_secs(45), "{longest:?}, and a reap takes its time too");
     }
 
-    /// Without the bell, an inventory that failed waits for up to a minute after the resolver is back.
+    /// Without the bell, an inventory that failed waits on for its next try after the resolver is back.
     #[test]
     fn the_inventory_is_told_when_a_reap_fails_and_when_it_succeeds_again() {
         let folder = tempfile::tempdir().unwrap();

@@ -83,19 +83,17 @@ impl<'a> Upkeep<'a> {
     /// Problems of the file, and of the ledger. One that stays where it was is served, and reaped: or it would stay for ever.
     fn node_file(&mut self) -> (Vec<Problem>, Vec<Problem>) {
         match node_file::ensure(&self.node.paths, &self.node.file, &node_file::grace) {
-            Ok(Outcome::Unchanged) => {}
+            Ok(Outcome::Unchanged) => (Vec::new(), Vec::new()),
             Ok(Outcome::Written) => {
                 tracing::info!("{}: written", self.node.paths.node_file().display());
                 self.status.forget();
+                (Vec::new(), Vec::new())
             }
             Err(error @ NodeFileError::LedgerElsewhere { .. }) => {
-                return (Vec::new(), vec![Problem::blocks("LedgerElsewhere", error.to_string())]);
+                (Vec::new(), vec![Problem::blocks("LedgerElsewhere", error.to_string())])
             }
-            Err(error) => {
-                return (vec![Problem::blocks("NodeFileNotWritten", error.to_string())], Vec::new());
-            }
+            Err(error) => (vec![Problem::blocks("NodeFileNotWritten", error.to_string())], Vec::new()),
         }
-        (Vec::new(), Vec::new())
     }
 
     /// Reads and runs nothing while the installed file is the one that was seen last.

@@ -26,26 +26,6 @@ const SERVICES: &str = "services";
 /// What there is none of until the first look has ended.
 const LACKING: &str = "addresses of Services";
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("no word within 10 s")]
-    Silent,
-    #[error(transparent)]
-    Refused(kube::Error),
-    #[error(transparent)]
-    Failed(kube::Error),
-}
-
-impl From<kube::Error> for Trouble {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.code == 403 => Self::Refused(kube::Error::Api(status)),
-            error => Self::Failed(error),
-        }
-    }
-}
-
 /// What `--cluster-cidr` says.
 pub(crate) fn given(cidrs: &[IpNetwork]) -> Vec<ClusterNetwork> {
     let what = || "a network of the cluster's own (--cluster-cidr)".to_owned();
@@ -64,29 +44,26 @@ pub(crate) fn follow(
     async move {
         let mut troubled = false;
         loop {
-            let looked = timeout(ANSWER, of_services(&client)).await.map_err(|_| Trouble::Silent);
-            let wait = match looked.and_then(|found| found.map_err(Trouble::from)) {
-                Ok(networks) => {
+            let trouble = match timeout(ANSWER, of_services(&client)).await {
+                Ok(Ok(networks)) => {
                     view.learn_cluster_networks(SERVICES, networks);
-                    troubled = false;
-                    LOOK
+                    None
                 }
-                Err(Trouble::Refused(error)) => {
+                Ok(Err(error)) if matches!(&error, kube::Error::Api(status) if status.code == 403) => {
                     tracing::warn!(%error, "may not read which addresses Services have, so a Network can get some of them: permit it, or give --cluster-cidr");
                     view.go_on_without_cluster_networks(SERVICES);
-                    LOOK
+                    None
                 }
-                Err(error) => {
-                    if !troubled {
-                        tracing::warn!(%error, "can't find out which addresses Services have; trying again");
-                    }
-                    troubled = true;
-                    RETRY
-                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no word within 10 s".to_owned()),
             };
+            if let Some(error) = trouble.as_ref().filter(|_| !troubled) {
+                tracing::warn!(error, "can't find out which addresses Services have; trying again");
+            }
+            troubled = trouble.is_some();
             // Whatever came of it: nodes are served without.
             readiness.lacks(LACKING, None);
-            sleep(wait).await;
+            sleep(if troubled { RETRY } else { LOOK }).await;
         }
     }
 }

@@ -89,18 +89,19 @@ impl Fetched {
         }
     }
 
-    /// Leaves a Network out, as if it were deleted now: what it has is free, or drains while attachments run.
-    pub(super) fn leave_out(&mut self, view: &View, network: &Network) {
+    /// Leaves a Network out, as if it were deleted now: what it has drains while attachments run, or else is free and returned.
+    pub(super) fn leave_out(&mut self, view: &View, network: &Network) -> Vec<Arc<Reservation>> {
         let uid = network.metadata.uid.as_deref().unwrap_or_default();
-        let (own, mut others): (Vec<_>, Vec<_>) =
+        let (mut own, mut others): (Vec<_>, Vec<_>) =
             view.reservations.all().into_iter().partition(|known| known.spec.network.uid == uid);
         if view.leases.count_of_uid(uid) > 0 {
-            others.extend(own.iter().map(|own| Arc::new(draining(own))));
+            others.extend(own.drain(..).map(|own| Arc::new(draining(&own))));
         }
         self.reserved = Reserved::new(others);
         for networks in self.served.values_mut().flat_map(HashMap::values_mut) {
             networks.retain(|other| other.uid != uid);
         }
+        own
     }
 
     /// The Networks of a namespace that a class serves, but for this one.

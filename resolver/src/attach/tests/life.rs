@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use serde_json::json;
 
+use super::class_of_rack_a;
 use crate::attach::Refusal;
 use crate::store::{ObjectName, Preconditions, Store};
 use crate::testing::{World, attach_on, eventually, place};
@@ -131,11 +132,7 @@ async fn reconcile_finds_what_either_side_lacks() {
 #[tokio::test]
 async fn a_running_attachment_has_its_lease_again_on_a_node_that_serves_no_more() {
     let world = World::new().await;
-    let class = json!({
-        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
-        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
-    });
-    world.class("racks", class).await;
+    class_of_rack_a(&world).await;
     world.ready_network("shop/blue", json!({"class": "racks"})).await;
     for name in ["n1", "n2"] {
         let node = json!({"metadata": {"name": name, "labels": {"rack": "a"}}});

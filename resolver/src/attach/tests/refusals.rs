@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use knap_api::{NetworkLease, Reservation, ReservationStatus};
 use serde_json::json;
 
+use super::class_of_rack_a;
 use crate::attach::Refusal;
 use crate::store::{ObjectName, Preconditions, Store};
 use crate::testing::{Replica, Troubled, World, eventually};
@@ -175,11 +176,7 @@ async fn unknown_unready_and_late_are_told_apart() {
 #[tokio::test]
 async fn a_node_without_an_uplink_is_refused_before_anything_is_made() {
     let world = World::new().await;
-    let class = json!({
-        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
-        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
-    });
-    world.class("racks", class).await;
+    class_of_rack_a(&world).await;
     world.ready_network("shop/blue", json!({"class": "racks"})).await;
     let node: k8s_openapi::api::core::v1::Node =
         serde_json::from_value(json!({"metadata": {"name": "n1", "labels": {"rack": "b"}}})).unwrap();

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::class_of_rack_a;
 use crate::attach::Refusal;
 use crate::claims::Claims;
 use crate::identity::BoundPod;
@@ -200,11 +201,7 @@ async fn a_lost_lease_is_asserted_again_and_kept_again() {
 #[tokio::test]
 async fn a_node_that_can_not_serve_it_does_not_take_what_is_kept() {
     let world = World::by(Rules { sticky: true }).await;
-    let class = json!({
-        "provider": "macvlan", "subnets": [{"cidr": "10.9.0.0/24", "prefixLength": 24}],
-        "uplinks": [{"interface": "up0", "nodeSelector": {"matchLabels": {"rack": "a"}}}]
-    });
-    world.class("racks", class).await;
+    class_of_rack_a(&world).await;
     world.ready_network("shop/blue", json!({"class": "racks", "addressPolicy": "Sticky"})).await;
     let web = json!({"metadata": {"name": "web", "namespace": "shop"}});
     world.store.create(&serde_json::from_value::<StatefulSet>(web).unwrap()).await.unwrap();

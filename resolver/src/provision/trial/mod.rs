@@ -60,8 +60,8 @@ impl Trial {
 
     /// From now on as if this Network were deleted: another takes its place.
     pub(crate) fn leave_out(&mut self, network: &Network) {
-        self.fetched.leave_out(&self.provisioner.view, network);
-        self.provisioner.store.leave_out(network);
+        let free = self.fetched.leave_out(&self.provisioner.view, network);
+        self.provisioner.store.leave_out(&free);
     }
 
     /// Which class would serve a Network. In the eyes of those that are tried after it, what it would get is taken, and what it

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use k8s_openapi::api::core::v1::Namespace;
-use knap_api::{Network, Reservation};
+use knap_api::Reservation;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
@@ -29,15 +29,9 @@ impl Supposed {
         Self { view, namespaces: Arc::new(namespaces), written: Arc::default() }
     }
 
-    /// What this Network has is not there, but for what attachments use.
-    pub(super) fn leave_out(&self, network: &Network) {
-        let uid = network.metadata.uid.as_deref().unwrap_or_default();
-        if self.view.leases.count_of_uid(uid) > 0 {
-            return;
-        }
-        let mut own = self.view.reservations.all();
-        own.retain(|known| known.spec.network.uid == uid);
-        self.written.lock().extend(own.iter().map(|own| (own.name_any(), None)));
+    /// From now on these are not there.
+    pub(super) fn leave_out(&self, reservations: &[Arc<Reservation>]) {
+        self.written.lock().extend(reservations.iter().map(|gone| (gone.name_any(), None)));
     }
 
     fn namespace(&self, name: &ObjectName) -> Option<Namespace> {
