@@ -52,7 +52,7 @@ pub use provider::{
     Attachment, AttachmentError, HostLink, HostLinkKind, JsonObject, LeaseFacts, NodeFacts, Provider,
     ProviderError,
 };
-pub use quota::{OverQuota, Seniority, check_attachments, check_networks};
+pub use quota::{OverQuota, check_attachments, check_networks};
 pub use range::{AddressRange, RangeError};
 pub use removal::{RemovedInUse, check_removal};
 pub use selection::{KnownClasses, Refusal, SelectionError, select_class};
@@ -60,4 +60,4 @@ pub use selector::{LabelSelector, Labels, Requirement, SelectorError};
 pub use slot::Slot;
 pub use slot_ranges::SlotRanges;
 pub use subnet::{CidrError, Subnet, check_cidr, first_host};
-pub use wire::{FabricConflict, fabric_conflicts};
+pub use wire::{FabricConflict, Seniority, fabric_conflicts};

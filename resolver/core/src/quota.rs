@@ -2,22 +2,13 @@
 
 use crate::{Class, NetworkRef};
 
-/// When a Network was created, as an order: the second, then the UID, which no two share.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seniority {
-    /// `metadata.creationTimestamp`, Unix seconds.
-    pub created: i64,
-    /// `metadata.uid`.
-    pub uid: String,
-}
-
 /// A namespace that has used up its share of a class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OverQuota {
     /// Of Networks.
     #[error(
-        "namespace {namespace:?} has its {limit} Networks of NetworkClass {class:?} already, all older than this one: \
-         remove one, or have the administrator raise access.networksPerNamespace"
+        "namespace {namespace:?} has its {limit} Networks of NetworkClass {class:?} already: remove one, or have the \
+         administrator raise access.networksPerNamespace"
     )]
     Networks {
         /// The Network's namespace.
@@ -44,20 +35,18 @@ pub enum OverQuota {
     },
 }
 
-/// Whether a Network is among the oldest of its namespace and class, as many as the class allows. `others` are
-/// the namespace's other Networks of that class; `mine` among them does no harm.
-pub fn check_networks<'a>(
-    network: &NetworkRef,
-    mine: &Seniority,
-    others: impl IntoIterator<Item = &'a Seniority>,
-    class: &Class,
-) -> Result<(), OverQuota> {
-    let Some(limit) = class.access.networks_per_namespace else { return Ok(()) };
-    let older = others.into_iter().filter(|other| *other < mine).count();
-    if u64::try_from(older).unwrap_or(u64::MAX) < u64::from(limit) {
-        return Ok(());
+/// Whether a namespace of which a class serves so many other Networks may have one more served.
+pub fn check_networks(network: &NetworkRef, others: usize, class: &Class) -> Result<(), OverQuota> {
+    match class.access.networks_per_namespace {
+        Some(limit) if u64::try_from(others).unwrap_or(u64::MAX) >= u64::from(limit) => {
+            Err(OverQuota::Networks {
+                namespace: network.namespace.clone(),
+                class: class.name.clone(),
+                limit,
+            })
+        }
+        _ => Ok(()),
     }
-    Err(OverQuota::Networks { namespace: network.namespace.clone(), class: class.name.clone(), limit })
 }
 
 /// Whether a namespace that holds so many attachments to Networks of a class may have one more.
@@ -81,10 +70,6 @@ mod tests {
     use super::*;
     use crate::fixture::{class, network};
 
-    fn seniority(created: i64, uid: &str) -> Seniority {
-        Seniority { created, uid: uid.into() }
-    }
-
     fn limited(networks: Option<u32>, attachments: Option<u32>) -> Class {
         let mut class = class("bridge", json!({}));
         class.access.networks_per_namespace = networks;
@@ -97,12 +82,8 @@ mod tests {
     #[case::third_of_three(Some(3), true)]
     #[case::third_of_two(Some(2), false)]
     #[case::none_at_all(Some(0), false)]
-    fn the_oldest_networks_are_served(#[case] limit: Option<u32>, #[case] served: bool) {
-        let mine = seniority(20, "m");
-        // Two are older, one of them by its UID in the same second.
-        let others =
-            [seniority(30, "b"), seniority(20, "x"), mine.clone(), seniority(20, "a"), seniority(10, "z")];
-        let answer = check_networks(&network().owner, &mine, &others, &limited(limit, None));
+    fn networks_are_counted(#[case] limit: Option<u32>, #[case] served: bool) {
+        let answer = check_networks(&network().owner, 2, &limited(limit, None));
         assert_eq!(answer.is_ok(), served, "{answer:?}");
         if let Err(error) = answer {
             assert!(error.to_string().contains("namespace \"shop\" has"), "{error}");

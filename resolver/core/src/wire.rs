@@ -2,7 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{Class, Labels, Seniority};
+use crate::{Class, Labels};
+
+/// When an object was created, as an order: the second, then the UID, which no two share.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seniority {
+    /// `metadata.creationTimestamp`, Unix seconds.
+    pub created: i64,
+    /// `metadata.uid`.
+    pub uid: String,
+}
 
 /// A class that gives another name to a wire that has one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

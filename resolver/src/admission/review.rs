@@ -121,7 +121,8 @@ impl Question {
             || (self.operation == "UPDATE" && self.object.get("spec") == self.old_object.get("spec"))
     }
 
-    /// The object, with the namespace that it will have.
+    /// The object, with the namespace that it will have. One that is being created has no time of its creation yet, though the
+    /// API server has filled it in: it is later than all that are there, also than those of the same second.
     pub(crate) fn object<K: DeserializeOwned + kube::Resource>(&self) -> Result<K, String> {
         let mut object: K = K::deserialize(&self.object).map_err(|error| {
             format!(
@@ -131,6 +132,9 @@ impl Question {
         let namespace = self.namespace.clone().filter(|namespace| !namespace.is_empty());
         if object.meta().namespace.is_none() {
             object.meta_mut().namespace = namespace;
+        }
+        if self.operation == "CREATE" {
+            object.meta_mut().creation_timestamp = None;
         }
         Ok(object)
     }

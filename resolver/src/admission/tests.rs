@@ -93,6 +93,28 @@ async fn what_conflicts_is_refused_with_a_way_out() {
     assert_eq!(world.reservations().await.len(), 2);
 }
 
+/// The clock of an API server shows seconds: in one of them, UIDs tell nothing of who came first.
+#[tokio::test]
+async fn what_is_made_in_the_same_second_is_later() {
+    let world = World::new().await;
+    world.class("few", fabric(&json!({"access": {"networksPerNamespace": 1}}))).await;
+    let blue = world.ready_network("shop/blue", json!({"class": "few"})).await;
+    let few = world.replica.view.classes.all().remove(0);
+    let mut red = network("red", &json!({"class": "few"}));
+    let mut another = class("another", &fabric(&json!({"fabric": "dc-b"})));
+    for (object, there) in [(&mut red, &blue.metadata), (&mut another, &few.metadata)] {
+        object["metadata"]["creationTimestamp"] = json!(there.creation_timestamp);
+        object["metadata"]["uid"] = json!("0");
+    }
+    let verdict = review(&world, Subject::Network, "CREATE", &red, &Value::Null).await;
+    assert!(refusal(&verdict).contains("has its 1 Networks of NetworkClass \"few\" already"), "{verdict:?}");
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &another, &Value::Null).await;
+    assert!(refusal(&verdict).contains("of NetworkClass \"few\" already"), "{verdict:?}");
+    // As the controller has it, too, of what is there.
+    let changed = review(&world, Subject::Network, "UPDATE", &red, &network("red", &json!({}))).await;
+    assert!(refusal(&changed).contains("has its 1 Networks"), "{changed:?}");
+}
+
 #[tokio::test]
 async fn the_trial_says_what_the_controller_says() {
     let world = served().await;

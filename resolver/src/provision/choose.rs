@@ -20,8 +20,6 @@ pub(super) struct Standing<'a> {
     pub(super) leases: u32,
     /// Labels of its namespace; without them nothing is filtered by label.
     pub(super) namespace_labels: Option<&'a Labels>,
-    /// Its place in the order of creation.
-    pub(super) seniority: &'a Seniority,
 }
 
 /// Selects the class. A Network that has been provisioned stays with its class as long as that serves it, whatever
@@ -60,8 +58,11 @@ pub(super) fn choose(
         });
     }
     check_wire(&decision.class, fetched)?;
-    let others = fetched.others(&intent.owner.namespace, name, &intent.owner.uid);
-    check_networks(&intent.owner, standing.seniority, others, &decision.class)?;
+    // Who has been granted what it has keeps it: a later one is told no, however little later it was made.
+    if standing.granted.class.as_ref() != Some(name) {
+        let others = fetched.served_of(&intent.owner.namespace, name);
+        check_networks(&intent.owner, others, &decision.class)?;
+    }
     Ok(decision)
 }
 

@@ -1,10 +1,10 @@
 //! First step: all that one pass decides from, read from the view once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use knap_api::{EligibleNodes, Ipam, Network, NetworkClass, Reservation, ReservationStatus};
-use knap_core::{Class, ClusterNetworks, FabricConflict, Seniority, fabric_conflicts};
+use knap_core::{Class, ClusterNetworks, FabricConflict, fabric_conflicts};
 use kube::ResourceExt;
 
 use super::choose::{class_by_name, seniority_of};
@@ -28,8 +28,8 @@ pub(super) struct Fetched {
     pub(super) reserved: Reserved,
     /// Which nodes serve which class.
     eligibility: Eligibility,
-    /// By namespace and class: the Networks that it serves, for quotas.
-    served: HashMap<String, HashMap<String, BTreeSet<Seniority>>>,
+    /// By namespace and class: the UIDs of the Networks that it serves, for quotas.
+    served: HashMap<String, HashMap<String, HashSet<String>>>,
 }
 
 impl Fetched {
@@ -81,11 +81,11 @@ impl Fetched {
         let meta = &network.metadata;
         if let (Some(namespace), Some(class)) = (&meta.namespace, class_name(network)) {
             let served = self.served.entry(namespace.clone()).or_default();
-            let seniority = seniority_of(network);
+            let uid = meta.uid.clone().unwrap_or_default();
             for networks in served.values_mut() {
-                networks.remove(&seniority);
+                networks.remove(&uid);
             }
-            served.entry(class.to_owned()).or_default().insert(seniority);
+            served.entry(class.to_owned()).or_default().insert(uid);
         }
     }
 
@@ -99,20 +99,14 @@ impl Fetched {
         }
         self.reserved = Reserved::new(others);
         for networks in self.served.values_mut().flat_map(HashMap::values_mut) {
-            networks.retain(|other| other.uid != uid);
+            networks.remove(uid);
         }
         own
     }
 
-    /// The Networks of a namespace that a class serves, but for this one.
-    pub(super) fn others<'a>(
-        &'a self,
-        namespace: &str,
-        class: &'a str,
-        uid: &'a str,
-    ) -> impl Iterator<Item = &'a Seniority> {
-        let served = self.served.get(namespace).and_then(|by_class| by_class.get(class));
-        served.into_iter().flatten().filter(move |other| other.uid != uid)
+    /// How many Networks of a namespace a class serves.
+    pub(super) fn served_of(&self, namespace: &str, class: &str) -> usize {
+        self.served.get(namespace).and_then(|by_class| by_class.get(class)).map_or(0, HashSet::len)
     }
 }
 

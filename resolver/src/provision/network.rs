@@ -9,7 +9,7 @@ use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
 use super::Provisioner;
-use super::choose::{Standing, choose, seniority_of};
+use super::choose::{Standing, choose};
 use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::granted::Granted;
@@ -155,7 +155,6 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             provisioned: is_provisioned(network) || leases > 0,
             leases,
             namespace_labels: labels.as_deref(),
-            seniority: &seniority_of(network),
         };
         let Decision { class, provider, needs } = choose(&intent, fetched, &standing)?;
         check_addressing(&granted, needs.subnets.is_empty(), leases)?;
