@@ -194,7 +194,8 @@ async fn the_agent_has_the_rights_that_are_written_and_no_others() {
     let cluster = Cluster::shared().await;
     let mut objects = kustomized("deploy");
     objects.retain(|object| object["kind"] == "DaemonSet");
-    let written = &objects[0]["spec"]["template"]["spec"]["containers"][0]["securityContext"];
+    let pod = &objects[0]["spec"]["template"]["spec"];
+    let written = &pod["containers"][0]["securityContext"];
     assert_eq!(written["capabilities"]["drop"], json!(["ALL"]));
     let capabilities = written["capabilities"]["add"].as_array().unwrap().iter();
     let bits = capabilities.map(|name| 1_u64 << capability(name.as_str().unwrap())).sum::<u64>();
@@ -210,6 +211,8 @@ async fn the_agent_has_the_rights_that_are_written_and_no_others() {
     assert_eq!(written["seccompProfile"]["type"], "RuntimeDefault");
     assert_eq!(agent.status("Seccomp"), "2", "a filter");
     assert_eq!((written["runAsUser"].as_u64(), agent.status("Uid").split('\t').next()), (Some(0), Some("0")));
+    let namespaces = agent.status("NSpid").split('\t').count();
+    assert_eq!((pod["hostPID"].as_bool(), namespaces), (Some(true), 1), "known to the node by one number");
     assert_eq!((written["readOnlyRootFilesystem"].as_bool(), agent.root_is_read_only()), (Some(true), true));
 }
 

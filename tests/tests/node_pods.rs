@@ -101,6 +101,29 @@ async fn a_pod_ends_while_the_resolver_is_down() {
     cluster.assert_nothing_left("outage/blue").await;
 }
 
+/// No runtime sends a DEL: what goes is undone by the agent, from its pod, in the namespace of a pod that runs on.
+#[tokio::test]
+async fn what_a_quarantined_node_runs_is_undone_there() {
+    let cluster = Cluster::alone().await;
+    make_network(&cluster, "cut/blue").await;
+    cluster.create_pod("cut/off", &asking("blue"));
+    cluster.pod_ready("cut/off").await;
+    let inventory = format!("nwi {}", cluster.node().name);
+    cluster.api.kubectl_ok(&format!("annotate {inventory} knap.github.com/quarantine=smoke"), "");
+    cluster.assert_nothing_left("cut/blue").await;
+    assert_eq!(cluster.interfaces("cut/off"), ["eth0", "lo"], "the pod runs on without it");
+
+    cluster.api.kubectl_ok(&format!("annotate {inventory} knap.github.com/quarantine-"), "");
+    cluster.create_pod("cut/back", &asking("blue"));
+    cluster.pod_ready("cut/back").await;
+    assert_eq!(cluster.addresses("cut/back", "net1").len(), 1);
+    for pod in ["cut/off", "cut/back"] {
+        cluster.delete_pod(pod);
+    }
+    cluster.assert_nothing_left("cut/blue").await;
+    cluster.wait_knap_ready().await;
+}
+
 /// A minute is what is promised; a machine that is four times slower has four.
 const A_SLOW_MINUTE: Duration = Duration::from_secs(240);
 

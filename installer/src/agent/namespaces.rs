@@ -1,12 +1,16 @@
-//! Whether this process sees the host's network namespaces, as `knap reap` has to.
+//! Whether this process sees the host's network namespaces, as `knap reap` has to, and could enter one.
 //!
 //! Runtimes mount each over a plain file. Where the host's mounts are not propagated to us, only the plain file is seen of
 //! those made after our start: their attachments could never be told dead from alive.
+//!
+//! Into a namespace go the plugins that a reap calls. CNI's own find the one that they came from as /proc/PID/task/TID/ns/net,
+//! with their IDs as they know them, in the /proc of the host's root: both have to be of one namespace of process IDs.
 
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process;
 
 use nix::sys::statfs::statfs;
 
@@ -27,7 +31,9 @@ impl Namespaces {
     pub(crate) fn look(&mut self, node: &Node) -> Vec<Problem> {
         let folder = node.paths.root().folder(&node.settings.netns_dir);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        self.look_into(&folder, &node.settings.netns_dir, &mounts)
+        let mut problems = self.look_into(&folder, &node.settings.netns_dir, &mounts);
+        problems.extend(other_process_ids(node.paths.root().path(), process::id()));
+        problems
     }
 
     fn look_into(&mut self, folder: &Path, on_host: &Path, mounts: &str) -> Vec<Problem> {
@@ -48,6 +54,16 @@ impl Namespaces {
         self.plain = plain.into_iter().map(|(id, _)| id).collect();
         problems
     }
+}
+
+/// What to do where the host knows us by another process ID than we do; nothing where that can't be told.
+fn other_process_ids(root: &Path, own: u32) -> Option<Problem> {
+    let on_host: u32 = fs::read_link(root.join("proc/self")).ok()?.to_str()?.parse().ok()?;
+    (on_host != own).then(|| {
+        let text = "the agent's pod has process IDs of its own: CNI plugins that `knap reap` calls can't enter the namespace of a pod \
+                    that runs, as for an ADD that died and on a fenced node; set hostPID: true in the DaemonSet";
+        Problem::noted("HostProcessesHidden", text.to_owned())
+    })
 }
 
 /// Files in the folder that are no namespaces, sorted by name.
@@ -103,6 +119,15 @@ mod tests {
         assert!(look(&shared).contains("NamespaceFileLeft"));
         fs::remove_file(folder.path().join("cni-1")).unwrap();
         assert_eq!(look(PRIVATE), "[]");
+    }
+
+    #[test]
+    fn a_process_is_known_to_the_host_as_to_itself() {
+        assert!(other_process_ids(Path::new("/"), process::id()).is_none());
+        let said = format!("{:?}", other_process_ids(Path::new("/"), 1));
+        assert!(said.contains("HostProcessesHidden") && said.contains("hostPID: true"), "{said}");
+        let unmounted = tempfile::tempdir().unwrap();
+        assert!(other_process_ids(unmounted.path(), 1).is_none(), "that tells nothing");
     }
 
     #[test]

@@ -94,6 +94,14 @@ impl Cluster {
         shown.success.then(|| read_addresses(&shown.out))
     }
 
+    /// The names of a pod's interfaces, sorted.
+    pub fn interfaces(&self, pod: &str) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.exec(pod, "ls /sys/class/net").split_whitespace().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Whether an address answers a pod.
     pub fn reaches(&self, pod: &str, address: &str) -> bool {
         let (namespace, name) = split(pod);
