@@ -55,12 +55,13 @@ impl LedgerView {
     }
 
     /// All files of attachments, dead or alive, with their folders: entries, tombstones, corrupt ones, users of links.
-    /// What is remembered of delegates' versions and of the boot, and locks, belong to none.
+    /// What is remembered of delegates' versions and of the boot, the ledger's name, and locks, belong to none.
     pub fn traces(&self) -> Vec<String> {
         let mut traces = Vec::new();
         walk(&self.folder, &mut |path| {
             let inside = path.strip_prefix(&self.folder).unwrap_or(path).display().to_string();
-            if !["locks", "versions", "boot", ".boot"].iter().any(|of_none| inside.starts_with(of_none)) {
+            let of_none = ["locks", "versions", "boot", ".boot", "id", ".id"];
+            if !of_none.iter().any(|name| inside.starts_with(name)) {
                 traces.push(inside);
             }
         });

@@ -292,6 +292,40 @@ fn a_lease_that_the_ledger_does_not_know_is_given_back() {
     });
 }
 
+/// The folder was removed, or its disk is not mounted: what it listed runs on, and its address must go to nobody else.
+#[test]
+fn what_a_lost_ledger_listed_keeps_its_lease_until_the_node_boots() {
+    let (host, _pod, config) = attached();
+    let held = host.resolver.leases("shop/blue");
+    let (state, away) = (host.ledger.folder().to_owned(), host.folder().join("away"));
+    fs::rename(&state, &away).unwrap();
+    let another = host.pod("web-1");
+    Call::add("c2", &another, &config).run(&host).result();
+    for _ in 0..2 {
+        let answer = host.reap();
+        for words in [held[0].as_str(), "sandbox c1 has it as net1", "another ledger", "crictl pods"] {
+            assert!(answer.status == Some(1) && answer.stdout.contains(words), "{words}: {answer:?}");
+        }
+        assert!(host.resolver.leases("shop/blue").contains(&held[0]));
+    }
+    Call::del("c2", &another, &config).run(&host).quiet();
+
+    let instead = host.folder().join("instead");
+    fs::rename(&state, &instead).unwrap();
+    fs::rename(&away, &state).unwrap();
+    host.delegates.forget();
+    assert_left_alone(&host);
+
+    fs::rename(&state, &away).unwrap();
+    fs::rename(&instead, &state).unwrap();
+    host.reboot(2);
+    eventually("what was of another boot is freed", || {
+        host.reap();
+        host.resolver.leases("shop/blue").is_empty().then_some(())
+    });
+    reap_until_clean(&host);
+}
+
 #[test]
 fn a_second_lease_of_a_running_attempt_is_given_back_and_no_other() {
     let (host, _pod, _) = attached();

@@ -14,7 +14,8 @@ use super::{FileLock, Ledger, LedgerError, corrupt, decode, file, file_name, rea
 const NAME: &str = "boot";
 
 impl Ledger {
-    /// Takes note of the running boot. The first call in a boot has what can't be read put aside, as of a boot that is over.
+    /// Takes note of the running boot. The first call in a boot has what can't be read put aside, as of a boot that is over, and
+    /// gives the ledger a name if it has none.
     pub fn enter(&self, boot: &BootId) -> Result<(), LedgerError> {
         if self.last_boot()?.as_ref() == Some(boot) {
             return Ok(());
@@ -33,6 +34,7 @@ impl Ledger {
             // Without a mark, nothing is known of what is there.
             None => {}
         }
+        self.ensure_id()?;
         file::replace(&self.folder, NAME, boot.as_str().as_bytes(), file::Durability::Synced)
     }
 

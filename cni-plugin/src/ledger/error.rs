@@ -32,6 +32,14 @@ pub enum LedgerError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel gives no name that nobody else has.
+    #[error("can't make a name of {}: {source}; mount /proc", path.display())]
+    Random {
+        /// Where it gives them.
+        path: &'static Path,
+        /// Why not.
+        source: io::Error,
+    },
     /// Another call holds the attachment's lock, or a delegate of one that was killed.
     #[error(
         "attachment {}/{} is busy: another knap process, or a delegate that one has left running, has held {} for {} s; \

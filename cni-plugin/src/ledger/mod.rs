@@ -8,6 +8,7 @@
 //! stateDir/pods/<2 digits>/<pod UID>@<containerID>@<ifname>    index: which entries a pod has
 //! stateDir/links/                                              users of host links, see `host_link`
 //! stateDir/boot                                                the boot that it was last written in
+//! stateDir/id                                                  its own name, which ends those of its attempts
 //! ```
 //!
 //! What must survive what: every call may die at any moment, so each change is one rename or one unlink, and the
@@ -22,6 +23,7 @@ mod entry;
 mod error;
 mod file;
 mod file_name;
+mod identity;
 mod lock;
 mod pods;
 mod sweep;

@@ -229,6 +229,27 @@ fn what_can_not_be_read_when_a_boot_begins_is_of_one_before() {
 }
 
 #[test]
+fn attempts_say_which_ledger_made_them() {
+    let boot = "boot-1".parse().unwrap();
+    let ((_folder, mine), (_other_folder, other)) = (ledger(), ledger());
+    let unnamed = mine.new_attempt().unwrap();
+    for ledger in [&mine, &other] {
+        ledger.enter(&boot).unwrap();
+        ledger.enter(&boot).unwrap();
+    }
+    let named = [mine.new_attempt().unwrap(), mine.new_attempt().unwrap()];
+    assert_ne!(named[0], named[1]);
+    for attempt in &named {
+        assert!(mine.may_have_made(attempt).unwrap() && !other.may_have_made(attempt).unwrap(), "{attempt}");
+    }
+    assert!(mine.may_have_made(&unnamed).unwrap() && other.may_have_made(&unnamed).unwrap(), "{unnamed}");
+    // Nobody knows any more, and it had a name.
+    fs::write(mine.folder.join("id"), "").unwrap();
+    assert!(!mine.may_have_made(&named[0]).unwrap());
+    assert!(mine.may_have_made(&mine.new_attempt().unwrap()).unwrap());
+}
+
+#[test]
 fn a_corrupt_tombstone_still_names_its_attempt() {
     let (_folder, ledger) = ledger();
     fs::write(ledger.releasing.join("c1@net1@a-1.json"), "{").unwrap();

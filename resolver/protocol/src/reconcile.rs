@@ -78,6 +78,9 @@ pub struct Suspect {
     pub attempt: Attempt,
     /// The lease.
     pub lease: String,
+    /// Its holder's boot, where that is known.
+    #[serde(default, rename = "bootID", skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<BootId>,
 }
 
 /// Answer to a reconcile. Nothing is freed by it: the node re-checks each under its lock, and sends DELETE.

@@ -128,6 +128,7 @@ fn suspects_of<'a>(
         let listed = entries
             .iter()
             .any(|entry| entry.key == key && entry.attempt == attempt && accounts_for(entry, &name));
-        (!listed).then(|| Suspect { key, attempt, lease: name.clone() })
+        let boot_id = holder.boot_id.parse().ok();
+        (!listed).then(|| Suspect { key, attempt, lease: name.clone(), boot_id })
     })
 }

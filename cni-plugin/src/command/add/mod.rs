@@ -43,7 +43,7 @@ pub(super) fn run(process: &Process<'_>, config: &Config) -> Result<Answer, Fail
     release::flush(&session, FLUSH, budget.flush());
     let patience = budget.question(flushing.elapsed());
 
-    let entry = wish.intent(netns.identity().clone(), boot, patience)?;
+    let entry = wish.intent(session.ledger.new_attempt()?, netns.identity().clone(), boot, patience);
     let mut attempted = Attempted::begin(&session, &mut locked, entry, budget)?;
     let request = wish.request(attempted.entry());
     attempted.ask(&request, patience)?;

@@ -1,9 +1,8 @@
 //! What the caller wants, as the ledger and the resolver are told it.
 
-use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use knap_protocol::{AttachRequest, Attempt, BootId, CniCode, JsonObject, LedgerState, NetworkName, PodRef};
+use knap_protocol::{AttachRequest, Attempt, BootId, JsonObject, LedgerState, NetworkName, PodRef};
 use serde_json::Value;
 
 use crate::cni_args::CniArgs;
@@ -50,17 +49,18 @@ impl<'a> Wish<'a> {
     /// The entry to write before the resolver is asked.
     pub(super) fn intent(
         &self,
+        attempt: Attempt,
         netns: NetnsIdentity,
         boot_id: BootId,
         patience: Duration,
-    ) -> Result<Entry, Failure> {
+    ) -> Entry {
         let mut runtime_config = self.runtime_config.clone();
         if let Some(device) = &self.device_id {
             runtime_config.insert("deviceID".to_owned(), Value::String(device.clone()));
         }
-        Ok(Entry {
+        Entry {
             key: self.call.key.clone(),
-            attempt: new_attempt()?,
+            attempt,
             network: self.network.clone(),
             boot_id,
             state: LedgerState::Adding,
@@ -80,7 +80,7 @@ impl<'a> Wish<'a> {
             host_links: Vec::new(),
             plugins: Vec::new(),
             result: self.config.prev_result().cloned(),
-        })
+        }
     }
 
     /// The question for an entry's attempt.
@@ -103,19 +103,6 @@ impl<'a> Wish<'a> {
 /// The configuration's `args.cni`.
 pub(in crate::command) fn args_cni(args: &JsonObject) -> JsonObject {
     args.get("cni").and_then(Value::as_object).cloned().unwrap_or_default()
-}
-
-/// A name that nobody else has: who holds it holds the lease.
-fn new_attempt() -> Result<Attempt, Failure> {
-    const SOURCE: &str = "/proc/sys/kernel/random/uuid";
-    let unusable = |error: &dyn std::fmt::Display| {
-        Failure::new(
-            CniCode::IO,
-            format!("can't make a new attempt's name from {SOURCE}: {error}; mount /proc"),
-        )
-    };
-    let text = fs::read_to_string(SOURCE).map_err(|error| unusable(&error))?;
-    text.trim().parse().map_err(|error| unusable(&error))
 }
 
 /// When a question asked now can come to nothing any more. Whole seconds, rounded up, and a second for the way there.
@@ -161,7 +148,8 @@ mod tests {
         let args = CniArgs::parse(&call.cni_args).unwrap();
         let wish = Wish::new(&config, &call, &args).unwrap();
         let identity = NetnsIdentity { path: "/ns".into(), dev: 1, inode: 2, folder_dev: 3, folder_inode: 4 };
-        let entry = wish.intent(identity, "boot".parse().unwrap(), Duration::from_secs(8)).unwrap();
+        let entry =
+            wish.intent("a-1".parse().unwrap(), identity, "boot".parse().unwrap(), Duration::from_secs(8));
         let request = wish.request(&entry);
         assert_eq!(request.attempt, entry.attempt);
         assert_eq!(Value::Object(request.args), json!({"ips": ["10.64.7.8"]}));
@@ -187,10 +175,5 @@ mod tests {
         let wish = Wish::new(&config, &call, &CniArgs::default()).unwrap();
         assert_eq!((wish.device_id.as_deref(), wish.pci_bus_id.as_deref()), (device, bus));
         assert_eq!(wish.folded.get("deviceID").and_then(Value::as_str), device);
-    }
-
-    #[test]
-    fn attempts_differ() {
-        assert_ne!(new_attempt().unwrap(), new_attempt().unwrap());
     }
 }

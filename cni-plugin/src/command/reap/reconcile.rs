@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummar
         sent.map(|sent| &sent.attempt)
     };
     for suspect in &reply.suspects {
-        if let Err(failure) = release_suspect(session, suspect, summary) {
+        if let Err(failure) = release_suspect(session, suspect, boot, summary) {
             failed(summary, format_args!("lease {}: {failure}", suspect.lease));
         }
     }
@@ -73,10 +73,12 @@ fn whole_ledger(session: &Session<'_>, boot: &BootId) -> Result<ReconcileRequest
 }
 
 /// Gives back a lease that no entry holds: none of its attempt, or one that was answered other leases, after a replica made
-/// this one that did not yet know of those. One whose entry could not be read may well be held.
+/// this one that did not yet know of those. One whose entry could not be read may well be held; and of what another ledger
+/// wrote down in this boot, this one knows nothing.
 fn release_suspect(
     session: &Session<'_>,
     suspect: &Suspect,
+    boot: &BootId,
     summary: &mut ReapSummary,
 ) -> Result<(), Failure> {
     let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(()) };
@@ -91,11 +93,25 @@ fn release_suspect(
     if held || unreadable {
         return Ok(());
     }
+    let of_this_boot = suspect.boot_id.as_ref().is_none_or(|id| id == boot);
+    if of_this_boot && !session.ledger.may_have_made(&suspect.attempt)? {
+        return Err(Failure::new(CniCode::IO, of_another_ledger(suspect)));
+    }
     let until = Instant::now() + RELEASE_PATIENCE;
     let leases = std::slice::from_ref(&suspect.lease);
     session.resolver.release(&suspect.key, &suspect.attempt, leases, until)?;
     summary.suspects_released += 1;
     Ok(())
+}
+
+fn of_another_ledger(suspect: &Suspect) -> String {
+    let (key, lease) = (&suspect.key, &suspect.lease);
+    format!(
+        "sandbox {} has it as {}, by another ledger than the one that is here now, and may be running: bring back the state folder as it \
+         was (perhaps it is not mounted), or reboot the node, which frees the lease; or once no such sandbox is there (`crictl pods`), \
+         remove it (`kubectl delete nwl {lease}`)",
+        key.container_id, key.ifname
+    )
 }
 
 /// Acts on an entry that is still the one which was compared.
