@@ -60,7 +60,7 @@ pub(super) fn choose(
     check_wire(&decision.class, fetched)?;
     // Who has been granted what it has keeps it: a later one is told no, however little later it was made.
     if standing.granted.class.as_ref() != Some(name) {
-        let others = fetched.served_of(&intent.owner.namespace, name);
+        let others = fetched.others(&intent.owner.namespace, name, &intent.owner.uid);
         check_networks(&intent.owner, others, &decision.class)?;
     }
     Ok(decision)

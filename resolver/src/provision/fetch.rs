@@ -30,6 +30,10 @@ pub(super) struct Fetched {
     eligibility: Eligibility,
     /// By namespace and class: the UIDs of the Networks that it serves, for quotas.
     served: HashMap<String, HashMap<String, HashSet<String>>>,
+    /// Networks as they were written since, with another class than before.
+    moved: Vec<Network>,
+    /// Whether one of them has left a class, where another may have its place.
+    left: bool,
 }
 
 impl Fetched {
@@ -63,6 +67,8 @@ impl Fetched {
             reserved: Reserved::new(view.reservations.all()),
             eligibility: Eligibility::default(),
             served: HashMap::new(),
+            moved: Vec::new(),
+            left: false,
         };
         for network in view.networks.all() {
             fetched.note_class(&network);
@@ -89,6 +95,26 @@ impl Fetched {
         }
     }
 
+    /// Notes that a status was written: the view does not know of it yet.
+    pub(super) fn note_written(&mut self, before: &Network, written: Network) {
+        let class = class_name(before);
+        if class != class_name(&written) {
+            self.left |= class.is_some();
+            self.note_class(&written);
+            self.moved.push(written);
+        }
+    }
+
+    /// Whether those that wait have to be looked at before others are.
+    pub(super) const fn has_room(&self) -> bool {
+        self.left
+    }
+
+    /// What the view may not know of yet, at the end of a turn.
+    pub(super) fn into_moved(self) -> Vec<Network> {
+        self.moved
+    }
+
     /// Leaves a Network out, as if it were deleted now: what it has drains while attachments run, or else is free and returned.
     pub(super) fn leave_out(&mut self, view: &View, network: &Network) -> Vec<Arc<Reservation>> {
         let uid = network.metadata.uid.as_deref().unwrap_or_default();
@@ -104,9 +130,10 @@ impl Fetched {
         own
     }
 
-    /// How many Networks of a namespace a class serves.
-    pub(super) fn served_of(&self, namespace: &str, class: &str) -> usize {
-        self.served.get(namespace).and_then(|by_class| by_class.get(class)).map_or(0, HashSet::len)
+    /// How many Networks of a namespace a class serves, but for this one.
+    pub(super) fn others(&self, namespace: &str, class: &str, uid: &str) -> usize {
+        let served = self.served.get(namespace).and_then(|by_class| by_class.get(class));
+        served.into_iter().flatten().filter(|other| *other != uid).count()
     }
 }
 

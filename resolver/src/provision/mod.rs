@@ -130,9 +130,11 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         while let Ok(change) = changes.try_recv() {
             work.add(change);
         }
+        work.recall(&self.view, &mut fetched);
         work.gather(&self.view, &mut fetched);
         let mut waited_for = 0;
         while waited_for < TURN
+            && !fetched.has_room()
             && let Some(due) = work.next()
         {
             tokio::task::coop::consume_budget().await;
@@ -147,6 +149,10 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
                 }
             }
         }
+        if fetched.has_room() {
+            work.room();
+        }
+        work.remember(fetched.into_moved());
         if work.take_sweep()
             && let Err(error) = self.sweep().await
         {

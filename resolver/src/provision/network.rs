@@ -230,7 +230,7 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         for news in news(network, &written) {
             self.surroundings.tell(&written, news);
         }
-        fetched.note_class(&written);
+        fetched.note_written(network, written);
         Ok(())
     }
 

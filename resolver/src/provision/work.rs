@@ -34,6 +34,8 @@ pub(super) struct Work {
     counts: bool,
     changed: BTreeSet<ObjectName>,
     due: BTreeMap<(Rank, Seniority), Due>,
+    /// Networks as they were written, with another class than before, until the view tells of that.
+    moved: Vec<Network>,
     failed: Option<Failed>,
 }
 
@@ -102,6 +104,11 @@ impl Work {
         (self.all, self.sweep, self.counts) = (true, true, true);
     }
 
+    /// A class serves a Network less: what waits may have its place.
+    pub(super) fn room(&mut self) {
+        self.waiting = true;
+    }
+
     /// Counts of leases and nodes are to follow.
     pub(super) fn counts(&mut self) {
         self.counts = true;
@@ -117,6 +124,17 @@ impl Work {
         !(self.all || self.waiting || self.sweep || self.counts)
             && self.changed.is_empty()
             && self.due.is_empty()
+    }
+
+    /// Adds to a picture what was written in earlier turns, as far as the view is behind.
+    pub(super) fn recall(&mut self, view: &View, fetched: &mut Fetched) {
+        self.moved.retain(|written| is_ahead(view, written));
+        self.moved.iter().for_each(|written| fetched.note_class(written));
+    }
+
+    /// Keeps what was written in a turn for the next.
+    pub(super) fn remember(&mut self, moved: Vec<Network>) {
+        self.moved.extend(moved);
     }
 
     /// Puts all changes in their places.
@@ -193,6 +211,17 @@ impl Care {
             (this, _) => this,
         }
     }
+}
+
+/// Whether the view has an older state of the Network than this one, which was written.
+fn is_ahead(view: &View, written: &Network) -> bool {
+    let known = view.networks.get(&ObjectName::of(written));
+    known
+        .is_some_and(|known| known.metadata.uid == written.metadata.uid && version(&known) < version(written))
+}
+
+fn version(network: &Network) -> Option<u64> {
+    network.metadata.resource_version.as_deref()?.parse().ok()
 }
 
 fn counts_differ(network: &Network, view: &View, fetched: &mut Fetched) -> bool {

@@ -165,6 +165,18 @@ async fn another_provider_is_looked_for_among_all_classes() {
 }
 
 #[tokio::test]
+async fn who_leaves_a_class_makes_room_for_who_waits() {
+    let world = World::new().await;
+    world.class("few", fabric(&json!({"access": {"networksPerNamespace": 1}}))).await;
+    world.class("more", fabric(&json!({}))).await;
+    world.ready_network("shop/blue", json!({"class": "few"})).await;
+    world.network("shop/red", json!({"class": "few"})).await;
+    world.refusal("shop/red", "OverQuota").await;
+    world.edit("shop/blue", |network| network.spec.class = Some("more".to_owned())).await;
+    world.until_ready("shop/red").await;
+}
+
+#[tokio::test]
 async fn a_subnet_can_grow_and_shrink_while_nobody_uses_it() {
     let world = World::new().await;
     world.class("fab", fabric(&json!({}))).await;

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::fabric;
-use crate::provision::{Provisioner, Rules, TURN, is_ready};
+use crate::provision::{Provisioner, READY, Rules, TURN, condition, is_ready};
 use crate::store::{Labels, ObjectName, Preconditions, Store};
 use crate::testing::{self, Fate, Troubled, World};
 use crate::view::View;
@@ -101,6 +101,23 @@ async fn what_is_finished_costs_no_call() {
     let (_controller, first_pass) = start(&store);
     first_pass.await.unwrap();
     assert_eq!(*calls.lock(), []);
+}
+
+#[tokio::test]
+async fn a_quota_holds_though_the_watch_is_late() {
+    let mut world = World::new().await;
+    world.stop_controller().await;
+    world.class("few", fabric(&json!({"access": {"networksPerNamespace": 3}}))).await;
+    for number in 0..MANY {
+        world.network(&name(number), json!({"class": "few", "ipam": "None"})).await;
+    }
+    let (_controller, first_pass) = start(&Troubled::held_back(&world.store));
+    first_pass.await.unwrap();
+    let networks: Vec<Network> = world.store.list(&Labels::new()).await.unwrap();
+    let reasons = networks.iter().map(|network| condition(network, READY).unwrap().reason.as_str());
+    let (served, refused): (Vec<_>, Vec<_>) = reasons.partition(|reason| *reason == "Ready");
+    assert_eq!(served.len(), 3, "{served:?}");
+    assert!(refused.iter().all(|reason| *reason == "OverQuota"), "{refused:?}");
 }
 
 #[tokio::test]
