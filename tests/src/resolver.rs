@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 
+use crate::waiting::freeze;
 use crate::{Sandbox, binaries, eventually};
 
 /// Where it listens; always free, since every [`crate::Host`] has a loopback of its own.
@@ -157,7 +158,7 @@ impl Resolver {
 
     /// Freezes it: connections are accepted by the kernel, and nobody answers.
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        freeze(pid(self.process().as_ref().expect("a running resolver")));
     }
 
     /// Lets a frozen one go on.

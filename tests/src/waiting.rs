@@ -1,7 +1,11 @@
 //! Waiting on a condition.
 
 use std::fmt::Debug;
+use std::fs;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Longer than anything takes on a slow, busy machine; a test that passes never waits for it.
 pub const GENEROUS: Duration = Duration::from_secs(180);
@@ -22,6 +26,19 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(begin.elapsed() < GENEROUS, "waited {} s in vain: {what}", GENEROUS.as_secs());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Stops a process, and returns once all of its threads are: one that runs on another processor may still answer somebody.
+pub(crate) fn freeze(process: Pid) {
+    kill(process, Signal::SIGSTOP).expect("a signal to a program of this test");
+    eventually("all of a process is stopped", || {
+        let mut tasks = fs::read_dir(format!("/proc/{process}/task")).expect("its threads").flatten();
+        let is_stopped = |task: fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            status.contains("State:\tT")
+        };
+        tasks.all(is_stopped).then_some(())
+    });
 }
 
 /// Asks again until this is the answer.

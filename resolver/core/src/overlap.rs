@@ -50,7 +50,8 @@ impl SubnetClaim {
 pub fn first_conflict<'a>(mine: &SubnetClaim, all: &'a [SubnetClaim]) -> Option<&'a SubnetClaim> {
     all.iter()
         .filter(|other| other.name != mine.name && other.rank() < mine.rank() && mine.conflicts_with(other))
-        .min_by_key(|other| other.rank())
+        // Of several that are served, every look names the same.
+        .min_by_key(|other| (other.rank(), &other.name))
 }
 
 #[cfg(test)]
@@ -84,6 +85,16 @@ mod tests {
         all[1].verified = true;
         assert_eq!(first_conflict(&all[0], &all), Some(&all[1]));
         assert_eq!(first_conflict(&all[1], &all), None);
+    }
+
+    #[test]
+    fn of_several_that_are_served_the_same_is_named_in_any_order() {
+        let mut all = [claim("a", "10.0.0.0/24", "cluster", 7), claim("b", "10.0.1.0/24", "cluster", 9)];
+        all.iter_mut().for_each(|claim| claim.verified = true);
+        let mine = claim("c", "10.0.0.0/16", "cluster", 11);
+        let named = first_conflict(&mine, &all).cloned();
+        all.reverse();
+        assert_eq!(first_conflict(&mine, &all).cloned(), named);
     }
 
     #[test]

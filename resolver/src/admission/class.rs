@@ -81,7 +81,7 @@ fn second_default(view: &View, class: &NetworkClass) -> Option<String> {
     };
     let mut others = view.classes.all();
     others.retain(|other| other.name_any() != class.name_any() && marked(other));
-    let other = others.first().filter(|_| marked(class))?;
+    let other = others.iter().min_by_key(|other| other.name_any()).filter(|_| marked(class))?;
     Some(format!(
         "NetworkClass {} is marked as default too: Networks that name no class are refused until only one is",
         other.name_any()

@@ -162,7 +162,8 @@ impl Reserved {
         near.map(|known| known.cidr).collect()
     }
 
-    /// A verified subnet of somebody else's that overlaps this one, as far as the picture goes: what overlaps it can't be had.
+    /// The first verified subnet of somebody else's that overlaps this one, as far as the picture goes: what overlaps it can't be
+    /// had, and every look says so of the same one.
     pub(super) fn overlap(
         &self,
         uid: &str,
@@ -172,9 +173,12 @@ impl Reserved {
     ) -> Option<&Arc<Reservation>> {
         let wanted = AddressRange::from(cidr);
         let near = self.subnets.values().filter(|known| known.concerns(scope, routed));
-        let mut others = near.filter(|known| known.reservation.spec.network.uid != uid);
+        let others = near.filter(|known| known.reservation.spec.network.uid != uid);
         others
-            .find(|known| is_verified(&known.reservation) && AddressRange::from(known.cidr).overlaps(&wanted))
+            .filter(|known| {
+                is_verified(&known.reservation) && AddressRange::from(known.cidr).overlaps(&wanted)
+            })
+            .min_by_key(|known| (known.cidr, &known.scope))
             .map(|known| &known.reservation)
     }
 }

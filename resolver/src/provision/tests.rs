@@ -103,6 +103,21 @@ async fn a_conflicting_network_recovers_when_the_other_goes() {
     assert_eq!(subnets(&red), [("10.64.0.0/20".to_owned(), 0)]);
 }
 
+/// Every look says the same: another message would be a write, and that another look.
+#[tokio::test]
+async fn of_many_in_its_way_a_network_names_the_first() {
+    let world = World::new().await;
+    world.class("fab", fabric(&json!({}))).await;
+    world.class("other", fabric(&json!({"subnets": [{"cidr": "10.64.0.0/12", "prefixLength": 20}]}))).await;
+    for number in [3, 0, 2, 4, 1, 5, 7, 6] {
+        let subnet = format!("10.64.{number}.0/24");
+        world.ready_network(&format!("shop/n{number}"), json!({"class": "fab", "subnets": [subnet]})).await;
+    }
+    world.network("bank/red", json!({"class": "other", "subnets": ["10.64.0.0/20"]})).await;
+    let message = world.refusal("bank/red", "Conflict").await;
+    assert!(message.contains("10.64.0.0/24") && message.contains("shop/n0"), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_unequal_subnets_asked_for_at_once_none_overlap() {
     let world = World::new().await;

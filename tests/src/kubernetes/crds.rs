@@ -1,5 +1,7 @@
 //! The definitions of Knap's kinds.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
@@ -53,4 +55,21 @@ async fn install_all(client: &Client, definitions: &[CustomResourceDefinition]) 
         let established = tokio::time::timeout(GENEROUS, established).await;
         established.expect("a definition established in time").expect("a definition to wait for");
     }
+    // A moment later, who asks which kinds there are is told of it too.
+    let begin = Instant::now();
+    for definition in definitions {
+        while !is_listed(client, definition).await {
+            assert!(begin.elapsed() < GENEROUS, "{} is not listed", definition.name_any());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn is_listed(client: &Client, definition: &CustomResourceDefinition) -> bool {
+    let spec = &definition.spec;
+    let Ok(groups) = client.list_api_groups().await else { return false };
+    let version = format!("{}/{}", spec.group, spec.versions[0].name);
+    let Ok(kinds) = client.list_api_group_resources(&version).await else { return false };
+    groups.groups.iter().any(|group| group.name == spec.group)
+        && kinds.resources.iter().any(|kind| kind.name == spec.names.plural)
 }

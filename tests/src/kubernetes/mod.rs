@@ -91,6 +91,7 @@ impl KubernetesApi {
         let server = Server::start(&assets, folder.path(), etcd.url(), address);
         let mut api = Self { controllers: Vec::new(), server, etcd, folder };
         api.wait_ready().await;
+        api.wait_furnished().await;
         api.server.serves();
         if address.is_none() {
             // On nodes, it is the chart that gives them.
@@ -163,7 +164,7 @@ impl KubernetesApi {
 
     /// Lets kube-apiserver accept connections and answer nothing.
     pub fn pause_server(&self) {
-        self.server.signal(Signal::SIGSTOP);
+        self.server.freeze();
     }
 
     /// Ends [`KubernetesApi::pause_server`].
@@ -218,6 +219,16 @@ impl KubernetesApi {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Waits for what the server makes after it is ready: its namespaces, and the Service `kubernetes` as the last.
+    async fn wait_furnished(&self) {
+        let objects = self.objects().await;
+        let made = async || {
+            let service = "/api/v1/namespaces/default/services/kubernetes";
+            (objects.send("GET", service, &serde_json::Value::Null).await.status == 200).then_some(())
+        };
+        objects.eventually("the API server has a Service", made).await;
     }
 
     async fn is_ready(&self) -> bool {

@@ -18,6 +18,7 @@ use ureq::tls::TlsConfig;
 use super::daemon::Daemon;
 use super::{ADMIN, KubernetesApi, Objects, RESOLVER, ports, trust};
 use crate::resolver::request_over;
+use crate::waiting::freeze;
 use crate::{GENEROUS, binaries};
 
 /// One `knap-resolver serve --store kubernetes`. It ends with this value.
@@ -320,17 +321,7 @@ impl Replica {
 
     /// Freezes it: connections are accepted by the kernel, and nobody answers.
     pub fn freeze(&self) {
-        let daemon = self.daemon.as_ref().expect("a running resolver");
-        daemon.signal(Signal::SIGSTOP);
-        // A thread that runs on another processor may still answer one.
-        let tasks = format!("/proc/{}/task", daemon.pid());
-        crate::eventually("the resolver is frozen", || {
-            let mut states = fs::read_dir(&tasks)
-                .expect("its threads")
-                .flatten()
-                .map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
-            states.all(|status| status.contains("State:\tT")).then_some(())
-        });
+        freeze(self.daemon.as_ref().expect("a running resolver").pid());
     }
 
     /// Ends [`Replica::freeze`].

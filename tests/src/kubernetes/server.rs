@@ -11,6 +11,7 @@ use super::audit::Audit;
 use super::daemon::Daemon;
 use super::{ADMIN, NOBODY, RESOLVER};
 use super::{audit, ports, roles};
+use crate::waiting::freeze;
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -89,6 +90,10 @@ impl Server {
 
     pub(super) fn kill(&mut self) {
         self.daemon.take().expect("a running kube-apiserver");
+    }
+
+    pub(super) fn freeze(&self) {
+        freeze(self.daemon.as_ref().expect("a running kube-apiserver").pid());
     }
 
     pub(super) fn signal(&self, signal: Signal) {

@@ -44,13 +44,21 @@ fn why(said: &str) -> &str {
     said.split_once(" would not be served: ").map_or(said, |(_, why)| why)
 }
 
-/// Writes an object, or asks what would come of that.
+/// Writes an object, or asks what would come of that; whatever status the controller has written meanwhile.
 async fn write(objects: &Objects, path: &str, object: &Value, query: &str) -> Written {
+    let mut object = object.clone();
     if object["metadata"]["resourceVersion"].is_null() {
-        return objects.send("POST", &format!("{path}{query}"), object).await;
+        return objects.send("POST", &format!("{path}{query}"), &object).await;
     }
-    let name = object["metadata"]["name"].as_str().unwrap();
-    objects.send("PUT", &format!("{path}/{name}{query}"), object).await
+    let path = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
+    loop {
+        let written = objects.send("PUT", &format!("{path}{query}"), &object).await;
+        if written.status != 409 || written.body["message"].as_str().unwrap().contains("denied the request") {
+            return written;
+        }
+        let now = objects.send("GET", &path, &Value::Null).await.body;
+        object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
+    }
 }
 
 /// An object as a person would have it in a file.
@@ -245,7 +253,8 @@ async fn dry_run_plan_and_controller_say_the_same_of_changed_networks_and_of_cla
         } else {
             assert_eq!(decided, said, "{name}: {spec}");
         }
-        write(&objects, NETWORKS, &network_with(&objects, name, &before).await, "").await;
+        let restored = write(&objects, NETWORKS, &network_with(&objects, name, &before).await, "").await;
+        assert_eq!(restored.status, 200, "{restored:?}");
         objects.network_with(&network, "Ready", if *name == "blue" { "True" } else { "False" }, "").await;
     }
     for ((name, spec), said) in classes.iter().zip(&said_of_classes) {

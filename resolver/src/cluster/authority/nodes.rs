@@ -127,7 +127,13 @@ pub(super) fn check(claims: &Claims, node: &KnownNode) -> Result<(), NodeError> 
         let (node, not_before) = (claims.node.clone(), not_before.clone());
         return Err(NodeError::UnreadableRevocation { node, not_before });
     };
-    if claims.issued < time {
+    // As people write a time, it has no fraction: all of its second is meant.
+    let issued_before = if time.subsec_nanosecond() == 0 {
+        claims.issued.as_second() <= time.as_second()
+    } else {
+        claims.issued < time
+    };
+    if issued_before {
         let (node, not_before) = (claims.node.clone(), not_before.clone());
         return Err(NodeError::Revoked { node, issued: claims.issued, not_before });
     }
@@ -152,12 +158,12 @@ mod tests {
             tokens_not_before: not_before.map(str::to_owned),
             ..KnownNode::default()
         };
-        for good in [None, Some("1970-01-01T00:16:40.5Z"), Some("1970-01-01T01:16:40+01:00")] {
+        for good in [None, Some("1970-01-01T00:16:40.5Z"), Some("1970-01-01T01:16:39+01:00")] {
             check(&claims, &node("u1", good)).unwrap();
         }
         let refused = |node: KnownNode| check(&claims, &node).unwrap_err().to_string();
         assert!(refused(node("u2", None)).contains("made anew"));
-        for later in ["1970-01-01T00:16:40.6Z", "1970-01-01T00:16:41Z"] {
+        for later in ["1970-01-01T00:16:40.6Z", "1970-01-01T00:16:40Z", "1970-01-01T00:16:41Z"] {
             let revoked = refused(node("u1", Some(later)));
             let told = ["issued at 1970-01-01T00:16:40.5Z", "Node n1", later];
             assert!(told.iter().all(|told| revoked.contains(told)), "{revoked}");
