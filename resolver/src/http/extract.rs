@@ -3,37 +3,28 @@
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use knap_protocol::{AttachmentKey, ContainerId, InterfaceName, InvalidName, NodeName, ProblemKind};
 use serde::de::DeserializeOwned;
 
 use super::problem::Failure;
 
-/// A JSON body. Its media type is not looked at: there is no other.
+/// A JSON body, which has been read. Its media type is not looked at: there is no other.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, C: Send + Sync> FromRequest<C> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, context: &C) -> Result<Self, Failure> {
-        let bytes =
-            Bytes::from_request(request, context).await.map_err(|rejection| unreadable(&rejection))?;
+        let bytes = Bytes::from_request(request, context).await.map_err(|rejection: BytesRejection| {
+            Failure::new(ProblemKind::BadRequest, rejection.body_text())
+        })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             Failure::new(
                 ProblemKind::BadRequest,
                 format!("the request's body is not what this path takes: {error}"),
             )
         })
-    }
-}
-
-fn unreadable(rejection: &BytesRejection) -> Failure {
-    let failure =
-        Failure::new(ProblemKind::BadRequest, format!("can't read the request's body: {rejection}"));
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => failure.with_status(StatusCode::PAYLOAD_TOO_LARGE),
-        _ => failure,
     }
 }
 

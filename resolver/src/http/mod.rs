@@ -3,6 +3,7 @@
 mod admission;
 mod attachments;
 mod auth;
+mod bodies;
 mod credentials;
 mod extract;
 mod inventory;
@@ -16,6 +17,7 @@ mod token_file;
 mod views;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -34,10 +36,20 @@ use crate::attach::Attacher;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::view::View;
+use bodies::{Bodies, Bounds};
 use problem::Failure;
 
 /// Bytes of a body: a ledger of thousands of attachments is one.
 const BODY_LIMIT: usize = 16 << 20;
+/// Bytes of one that asks for an attachment.
+const ATTACH_LIMIT: usize = 256 << 10;
+/// Nearly all ledgers and inventories are small. Of the largest, a node has one under way, and all nodes together four.
+const OF_NODES: Bounds = Bounds {
+    whole: 4 * BODY_LIMIT,
+    share: BODY_LIMIT,
+    // A node does not wait longer for an answer to its ledger.
+    sending: Duration::from_secs(10),
+};
 
 /// Everything that requests are answered from.
 pub struct Service<S> {
@@ -77,16 +89,22 @@ pub fn router<S: Store>(service: Arc<Service<S>>) -> Router {
 
 /// What a node may ask, each of what is its own.
 fn of_nodes<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<S>>> {
+    let bodies = Arc::new(Bodies::new(OF_NODES));
+    let read = |most| middleware::from_fn_with_state((Arc::clone(&bodies), most), bodies::of_node);
     Router::new()
         .route(
             "/v1/nodes/{node}/attachments/{container}/{ifname}",
-            put(attachments::attach::<S>).delete(attachments::release::<S>),
+            put(attachments::attach::<S>).route_layer(read(ATTACH_LIMIT)).delete(attachments::release::<S>),
         )
-        .route("/v1/nodes/{node}/attachments:reconcile", post(attachments::reconcile::<S>))
-        .route("/v1/nodes/{node}/inventory", put(inventory::put::<S>))
+        .route(
+            "/v1/nodes/{node}/attachments:reconcile",
+            post(attachments::reconcile::<S>).route_layer(read(BODY_LIMIT)),
+        )
+        .route("/v1/nodes/{node}/inventory", put(inventory::put::<S>).route_layer(read(BODY_LIMIT)))
         .route("/v1/nodes/{node}/{*unknown}", any(unknown_path))
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // Each path has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
         .layer(middleware::from_fn_with_state(Arc::clone(service), auth::require_node::<S>))
 }

@@ -1,5 +1,7 @@
 //! The API as a caller sees it: paths, credentials, media types, problems.
 
+mod senders;
+
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -171,7 +173,7 @@ async fn the_status_needs_no_token_and_all_else_does() {
 async fn whatever_is_wrong_is_a_problem_document() {
     let api = Api::new().await;
     let good = request(&json!({}));
-    let boundless = request(&json!({"args": {"x": "y".repeat(super::BODY_LIMIT)}}));
+    let boundless = request(&json!({"args": {"x": "y".repeat(super::ATTACH_LIMIT)}}));
     let cases = [
         (Method::PUT, ATTACHMENT.to_owned(), "", 400, "body"),
         (Method::PUT, ATTACHMENT.to_owned(), "{\"network\": \"shop/blue\"}", 400, "missing field"),

@@ -24,11 +24,15 @@ pub(super) async fn require_node<S: Store>(
     request: Request,
     next: Next,
 ) -> Response {
-    let node = parameters.iter().find(|(name, _)| *name == "node").map_or("", |(_, node)| node);
-    match service.authority.admit_node(bearer(request.headers()), node).await {
+    match service.authority.admit_node(bearer(request.headers()), node_of(&parameters)).await {
         Ok(()) => next.run(request).await,
         Err(denied) => service.deny(&denied, &request).into_response(),
     }
+}
+
+/// The node that a path names. Empty where it names none: that is never one.
+pub(super) fn node_of(parameters: &RawPathParams) -> &str {
+    parameters.iter().find(|(name, _)| *name == "node").map_or("", |(_, node)| node)
 }
 
 /// Lets a request pass whose sender may read what is at its path.
