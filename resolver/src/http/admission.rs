@@ -6,7 +6,7 @@ mod turns;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router, middleware};
@@ -49,7 +49,6 @@ pub(super) fn router<S: Store>(service: &Arc<Service<S>>) -> Router<Arc<Service<
         .route("/admission/pods", post(pods::<S>))
         .route("/admission/launchers", post(launchers::<S>))
         .route("/admission/attachments", post(attachments::<S>))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // A picture that is not complete would let everything pass.
         .layer(middleware::from_fn_with_state(Arc::clone(service), ready::require_view::<S>))
 }
@@ -157,8 +156,7 @@ impl Unanswered {
     /// By which the caller knows what to do.
     fn status(&self) -> StatusCode {
         match self {
-            Self::Turn(TurnError::Slow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Turn(TurnError::Unreadable(rejection)) => rejection.status(),
+            Self::Turn(TurnError::Body(error)) => error.status(),
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Turn(TurnError::Busy) | Self::Unread(_) | Self::Unknown | Self::Undecided => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -26,7 +26,7 @@ pub(super) struct Peers {
 
 impl Peers {
     /// A place among those of its address.
-    fn place(&self, peer: IpAddr) -> io::Result<Place> {
+    pub(super) fn place(&self, peer: IpAddr) -> io::Result<Place> {
         let mut held = self.held.lock();
         let count = held.entry(peer).or_default();
         if *count == MOST {
@@ -42,6 +42,13 @@ impl Peers {
 pub(super) struct Place {
     peers: Peers,
     peer: IpAddr,
+}
+
+impl Place {
+    /// The address that it is counted by.
+    pub(super) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
 }
 
 impl Drop for Place {
@@ -71,6 +78,10 @@ impl<S> Accept<TcpStream, S> for Peers {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use tower::ServiceExt;
+
     use super::*;
 
     #[test]
@@ -92,9 +103,12 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let (_stream, service) = peers.accept(stream, axum::Router::<()>::new()).await.unwrap();
+        let told = async |Extension(place): Extension<Arc<Place>>| place.peer().to_string();
+        let router = axum::Router::<()>::new().fallback(told);
+        let (_stream, service) = peers.accept(stream, router).await.unwrap();
         let request = service.clone();
-        drop(service);
+        let answer = service.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "127.0.0.1", "who answers knows it");
         assert_eq!(peers.held.lock().values().sum::<usize>(), 1, "it answers still");
         drop(request);
         assert!(peers.held.lock().is_empty());

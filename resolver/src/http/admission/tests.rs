@@ -1,12 +1,13 @@
 //! Reviews over HTTP, good and bad.
 
 mod behind;
+mod senders;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -232,39 +233,6 @@ async fn reviews_are_counted_by_webhook_and_outcome() {
         r#"{webhook="pods",reason="Unreadable"} 1"#,
     ];
     assert_eq!(lines("knap_admission_denials_total"), denials.map(str::to_owned).into());
-}
-
-#[tokio::test]
-async fn who_sends_slowly_or_without_end_keeps_nobody_waiting_for_long() {
-    let world = World::new().await;
-    let router = service(world.store.clone(), Arc::clone(&world.replica.view), Some(policy()));
-    tokio::time::pause();
-    let begin = tokio::time::Instant::now();
-    // Of those that say how much will come, and of those that don't, more than there are turns for.
-    let stalled = |length: Option<u64>| {
-        let nothing = futures::stream::pending::<Result<Bytes, std::io::Error>>();
-        let request = Request::post(PATHS[2]).body(Body::from_stream(nothing));
-        let mut request = request.unwrap();
-        if let Some(length) = length {
-            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-        }
-        let router = router.clone();
-        async move { router.oneshot(request).await.unwrap().status() }
-    };
-    let stalled = (0..100).flat_map(|_| [stalled(Some(1000)), stalled(None)]);
-    let others = futures::future::join_all(stalled);
-    let good = async {
-        tokio::task::yield_now().await;
-        let pod = json!({"metadata": {"name": "web-0"}, "spec": {"containers": [{}]}});
-        let answered = post(&router, PATHS[2], review(&pod)).await;
-        (answered, begin.elapsed())
-    };
-    let (others, ((status, answer), took)) = tokio::join!(others, good);
-    assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)));
-    assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
-    let refused = [StatusCode::REQUEST_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE];
-    assert!(others.iter().all(|status| refused.contains(status)), "{others:?}");
 }
 
 #[tokio::test]

@@ -1,44 +1,50 @@
-//! Turns for what anybody may ask without a credential: so much at a time, and for so long, that nothing is taken from those who
-//! have one. A review is small and comes at once: whoever sends much waits for others who do, and whoever sends slowly is gone
-//! soon. What takes long to decide, Networks and classes, has turns of its own for all of its way, so that pods, for which the
-//! API server waits a second, never wait for it.
+//! Turns for what anybody may ask without a credential: so much at a time that nothing is taken from those who have one. A review
+//! has its turn when all of it is there, so whoever sends slowly holds up nobody's; while it comes, it has its room among those of
+//! its sort ([`Bodies`]). Whoever sends much waits for others who do. What takes long to decide, Networks and classes, has turns and
+//! room of its own for all of its way, so that pods, for which the API server waits a second, never wait for it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::extract::Request;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::BODY_LIMIT;
 use crate::admission::Subject;
+use crate::http::bodies::{Bodies, BodyError, Bounds, Room};
+use crate::http::peers::Place;
 
 /// Bytes of a small body. Nearly all reviews have one.
-const SMALL: u64 = 128 << 10;
+const SMALL: usize = 128 << 10;
 /// Small ones at a time of what is decided at once: 8 MB of them.
 const QUICK_AT_ONCE: usize = 64;
 /// Small ones at a time of Networks, and of classes: most of them wait for those before them to be decided.
 const SLOW_AT_ONCE: usize = 16;
 /// Others at a time, of each sort: what is read of one may take many times its size.
 const LARGE_AT_ONCE: usize = 1;
-/// For all of a body: the API server sends it at once.
-const SENDING: Duration = Duration::from_secs(2);
-/// For a turn. More than for a body, so that those who only hold a turn up are gone by then.
+/// For a turn.
 const WAITING: Duration = Duration::from_secs(3);
 
-/// Why a request gets no turn, or loses it.
+/// Bodies of each sort: four of the largest, from as many addresses.
+const BOUNDS: Bounds = Bounds {
+    whole: 4 * BODY_LIMIT,
+    share: BODY_LIMIT,
+    // The API server sends a review at once.
+    sending: Duration::from_secs(2),
+};
+
+/// Why a request gets no turn.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TurnError {
     /// Too many others.
     #[error("too many reviews are under way; try again")]
     Busy,
-    /// The body did not come.
-    #[error("the review was not sent within {} s", SENDING.as_secs())]
-    Slow,
-    /// It can't be read.
-    #[error("can't read the review: {0}")]
-    Unreadable(#[from] BytesRejection),
+    /// It did not come.
+    #[error(transparent)]
+    Body(#[from] BodyError),
 }
 
 /// All turns that there are.
@@ -52,9 +58,18 @@ pub(super) struct Turns {
     classes: Sort,
 }
 
+/// The turn of a review, over when this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+    _room: Room,
+}
+
 /// Turns of reviews that may wait for one another.
 #[derive(Debug)]
 struct Sort {
+    /// By the address that sends them, where it is known.
+    bodies: Bodies<Option<IpAddr>>,
     small: Semaphore,
     large: Semaphore,
     /// Where a decision takes long.
@@ -64,6 +79,7 @@ struct Sort {
 impl Sort {
     fn new(small: usize, decisions: Option<usize>) -> Self {
         Self {
+            bodies: Bodies::new(BOUNDS),
             small: Semaphore::new(small),
             large: Semaphore::new(LARGE_AT_ONCE),
             decisions: decisions.map(Semaphore::new),
@@ -90,16 +106,18 @@ impl Turns {
         }
     }
 
-    /// The body of a request, and the turn that it takes until its answer is there.
+    /// The body of a request, and the turn that it then takes until its answer is there.
     pub(super) async fn body(
         &self,
         subject: Subject,
         request: Request,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), TurnError> {
+    ) -> Result<(Bytes, Turn<'_>), TurnError> {
         let sort = self.of(subject);
-        let turn = turn(if is_small(&request) { &sort.small } else { &sort.large }).await?;
-        let body = timeout(SENDING, Bytes::from_request(request, &())).await.map_err(|_| TurnError::Slow)?;
-        Ok((body?, turn))
+        let (head, body) = request.into_parts();
+        let peer = head.extensions.get::<Arc<Place>>().map(|place| place.peer());
+        let (body, room) = sort.bodies.read(peer, &head.headers, body, BODY_LIMIT).await?;
+        let permit = turn(if body.len() <= SMALL { &sort.small } else { &sort.large }).await?;
+        Ok((body, Turn { _permit: permit, _room: room }))
     }
 
     /// The turn that a decision takes beside, where it is one that takes long.
@@ -117,10 +135,4 @@ async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, TurnError> {
         // Nobody closes it.
         _ => Err(TurnError::Busy),
     }
-}
-
-/// By what its head says, and then no more comes. Where it does not say it may be large.
-fn is_small(request: &Request) -> bool {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length <= SMALL)
 }
