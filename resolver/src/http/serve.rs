@@ -15,6 +15,8 @@ use super::peers::Peers;
 
 /// How long whoever has connected may take to agree on TLS, and then to ask for something.
 const HESITATION: Duration = Duration::from_secs(5);
+/// Bytes that are read of a connection before they are taken from it: of a request's head, more than any has.
+const READ_AHEAD: usize = 64 << 10;
 
 /// Serves until `shutdown`, over TLS where it is configured; then requests under way have `drain` to end.
 ///
@@ -28,12 +30,13 @@ pub async fn serve(
     drain: Duration,
 ) -> io::Result<()> {
     let handle = Handle::<SocketAddr>::new();
-    let server = axum_server::from_tcp(listener)?
+    let mut server = axum_server::from_tcp(listener)?
         .http1_only()
         .first_request_timeout(HESITATION)
         .accept_error_handler(|peer, error| tracing::debug!(?peer, %error, "a connection is not accepted"))
         .handle(handle.clone())
         .acceptor(Peers::default());
+    server.http_builder().http1().max_buf_size(READ_AHEAD);
     let ending = tokio::spawn(end(shutdown, handle.clone(), drain));
     let service = router.into_make_service();
     let served = match tls {

@@ -9,10 +9,12 @@ use futures::future::join_all;
 use futures::stream;
 use knap_protocol::Problem;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::super::{ATTACH_LIMIT, BODY_LIMIT};
+use super::super::{ATTACH_LIMIT, BODY_LIMIT, serve};
 use super::{ATTACHMENT, Api, request};
 
 fn ledger_of(node: &str) -> String {
@@ -86,4 +88,24 @@ async fn what_asks_for_an_attachment_is_small() {
     assert!(problem.status == 413 && problem.detail.contains("262144 bytes"), "{problem:?}");
     let problem = api.call(Method::PUT, ATTACHMENT, &asking(ATTACH_LIMIT - 1024)).await.problem();
     assert_eq!(problem.status, 404, "{problem:?}");
+}
+
+#[tokio::test]
+async fn a_head_is_small() {
+    let api = Api::new().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = serve(listener, None, api.router.clone(), std::future::pending(), Duration::ZERO);
+    let serving = tokio::spawn(serving);
+    for (padding, status) in [(1 << 10, "200"), (16 << 10, "200"), (256 << 10, "431")] {
+        let mut caller = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(padding));
+        // It may be refused before all of it is sent.
+        let _ = caller.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        caller.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"), "{padding}");
+    }
+    serving.abort();
 }
