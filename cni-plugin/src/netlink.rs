@@ -4,13 +4,15 @@
 //! them would fail on any attribute whose shape a newer kernel has changed, for the sake of ones that nobody asked.
 
 use std::io;
+use std::net::IpAddr;
 
 use knap_protocol::InterfaceName;
 use netlink_packet_core::{
-    DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
     NetlinkMessage, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
@@ -18,11 +20,15 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 
-/// Larger than any description of one link without its statistics and virtual functions.
+/// Larger than any description of one link without its statistics and virtual functions; of many things the kernel sends
+/// no more at once.
 const LARGEST_REPLY: usize = 32 * 1024;
 
 /// Bytes of `struct ifinfomsg`, which attributes follow.
 const LINK_HEADER: usize = 16;
+
+/// Bytes of `struct ifaddrmsg`, which attributes follow.
+const ADDRESS_HEADER: usize = 8;
 
 /// The hardware address of an Ethernet-like link.
 pub(crate) type MacBytes = [u8; 6];
@@ -73,6 +79,20 @@ impl Netlink {
     /// The link of that index, where there is one.
     pub(crate) fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
         self.get(link_message(index, Vec::new()))
+    }
+
+    /// An address of a link that is not link-local, where there is one.
+    pub(crate) fn address(&mut self, index: u32) -> io::Result<Option<IpAddr>> {
+        let mut found = None;
+        // The kernel tells those of all links.
+        let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        self.request(all, NLM_F_DUMP, |kind, payload| {
+            if kind == libc::RTM_NEWADDR && found.is_none() {
+                found = parse_address(payload, index)?;
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Makes a bridge; `AlreadyExists` if any link has the name.
@@ -129,6 +149,20 @@ impl Netlink {
         self.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Gives a link an address, for tests.
+    #[cfg(test)]
+    pub(crate) fn add_address(&mut self, index: u32, address: IpAddr) -> io::Result<()> {
+        use netlink_packet_route::AddressFamily;
+        use netlink_packet_route::address::AddressAttribute;
+
+        let mut message = AddressMessage::default();
+        message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.prefix_len = 24;
+        message.header.index = index;
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        self.order(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
     fn get(&mut self, mut message: LinkMessage) -> io::Result<Option<Link>> {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let mut found = None;
@@ -171,8 +205,7 @@ impl Netlink {
                 let reply = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
                 if reply.sequence_number() == self.sequence {
                     match i32::from(reply.message_type()) {
-                        libc::NLMSG_ERROR => return verdict(reply.payload()),
-                        libc::NLMSG_DONE => return Ok(()),
+                        libc::NLMSG_ERROR | libc::NLMSG_DONE => return verdict(reply.payload()),
                         _ => receive(reply.message_type(), reply.payload()).map_err(malformed)?,
                     }
                 }
@@ -234,6 +267,37 @@ fn parse_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
     Ok(None)
 }
 
+/// The address that is told, if it is of this link and not link-local.
+fn parse_address(payload: &[u8], index: u32) -> Result<Option<IpAddr>, DecodeError> {
+    let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER).unwrap_or_default();
+    let mut found = None;
+    if number(header.get(4..).unwrap_or_default())? == index {
+        for attribute in NlasIterator::new(attributes) {
+            let attribute = attribute?;
+            match attribute.kind() {
+                libc::IFA_ADDRESS if found.is_none() => found = ip(attribute.value()),
+                // Where both are told, the other may be a peer's.
+                libc::IFA_LOCAL => found = ip(attribute.value()),
+                _ => {}
+            }
+        }
+    }
+    Ok(found.filter(|address| !is_link_local(address)))
+}
+
+/// None of families other than IP.
+fn ip(value: &[u8]) -> Option<IpAddr> {
+    let ipv4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+    ipv4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 fn text(value: &[u8]) -> String {
     let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
@@ -244,7 +308,7 @@ fn number(value: &[u8]) -> Result<u32, DecodeError> {
     Ok(u32::from_ne_bytes(bytes))
 }
 
-/// What an NLMSG_ERROR says: 0 acknowledges, else it is an error number with its sign turned.
+/// What an NLMSG_ERROR or the end of a list says: 0 acknowledges, else it is an error number with its sign turned.
 fn verdict(payload: &[u8]) -> io::Result<()> {
     match ErrorBuffer::new_checked(payload).map_err(malformed)?.code() {
         None => Ok(()),

@@ -68,6 +68,12 @@ fn ensure_port(
             Err(HostLinkError::UplinkTaken { name: name.clone(), uplink: uplink.clone(), master })
         }
         None => {
+            // IP stops on what becomes a port: the node must not be cut off.
+            let address = netlink.address(found.index).map_err(kernel("look up addresses of", uplink))?;
+            if let Some(address) = address {
+                let (name, uplink) = (name.clone(), uplink.clone());
+                return Err(HostLinkError::UplinkAddressed { name, uplink, address });
+            }
             let change = LinkChange { master: Some(bridge.index), ..LinkChange::default() };
             netlink.change(found.index, &change).map_err(kernel("make a port of the uplink", uplink))
         }

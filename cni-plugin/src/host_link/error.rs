@@ -1,6 +1,7 @@
 //! What can go wrong with a host link, in words for whoever administers the node.
 
 use std::io;
+use std::net::IpAddr;
 
 use knap_protocol::InterfaceName;
 
@@ -63,6 +64,20 @@ pub enum HostLinkError {
         uplink: InterfaceName,
         /// Whose port it is.
         master: String,
+    },
+    /// The link that should become a port has an address, maybe the node's own.
+    #[error(
+        "host link {name}: its uplink {uplink} has address {address}, which would not work on a port of a bridge; take \
+         the address away from {uplink}, name another interface in the class's uplinks, or use provider macvlan, which \
+         leaves the interface as it is"
+    )]
+    UplinkAddressed {
+        /// The link.
+        name: InterfaceName,
+        /// The uplink.
+        uplink: InterfaceName,
+        /// Its address.
+        address: IpAddr,
     },
     /// The kernel refuses.
     #[error("can't {action} {name}: {source}")]

@@ -2,10 +2,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use knap_protocol::{HostLink, HostLinkKind};
+use knap_protocol::{CniCode, HostLink, HostLinkKind};
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
+use crate::failure::Failure;
 use crate::fixture::{as_root_in_namespaces, at_once, key};
 use crate::netlink::{Link, LinkChange};
 
@@ -25,6 +27,20 @@ impl Node {
 
     fn link(&mut self, name: &str) -> Option<Link> {
         self.netlink.link(&name.parse().unwrap()).unwrap()
+    }
+
+    /// A veth `up0` with these addresses, whose other end is `far0`.
+    fn uplink(&mut self, addresses: &[&str]) -> Link {
+        self.netlink.create_veth("up0", "far0", [0x02, 0, 0, 0, 0, 1]).unwrap();
+        self.address("up0", addresses);
+        self.link("up0").unwrap()
+    }
+
+    fn address(&mut self, link: &str, addresses: &[&str]) {
+        let index = self.link(link).unwrap().index;
+        for address in addresses {
+            self.netlink.add_address(index, address.parse().unwrap()).unwrap();
+        }
     }
 
     /// Nothing of any host link is left in the state folder.
@@ -168,6 +184,64 @@ fn an_uplink_becomes_a_port_and_outlives_the_bridge() {
         }
         assert_eq!(node.link("up0").unwrap().master, None);
         assert!(node.is_clean());
+    });
+}
+
+#[rstest]
+#[case::of_ipv4(&["192.0.2.7"], "192.0.2.7")]
+#[case::of_ipv6(&["2001:db8::7"], "2001:db8::7")]
+#[case::of_the_site(&["fd00::7"], "fd00::7")]
+#[case::beside_others(&["169.254.7.7", "fe80::7", "fd00::7"], "fd00::7")]
+fn what_has_an_address_does_not_become_a_port(#[case] addresses: &[&str], #[case] said: &str) {
+    as_root_in_namespaces(|| {
+        let mut node = Node::new();
+        let before = node.uplink(addresses);
+        let refused = node.links.ensure(&with_uplink("up0"), &key("c1", "net1")).unwrap_err();
+        let failure = Failure::from(refused);
+        assert_eq!(failure.code, CniCode::INVALID_CONFIG);
+        assert!(failure.to_string().contains(&format!("uplink up0 has address {said},")), "{failure:?}");
+        assert_eq!(node.link("up0"), Some(before));
+        assert_eq!(node.link("kn1f2e"), None);
+        assert!(node.is_clean());
+
+        // Nor does it once there is the bridge, which others use.
+        node.links.ensure(&bridge("u1"), &key("c2", "net1")).unwrap();
+        node.links.ensure(&with_uplink("up0"), &key("c1", "net1")).unwrap_err();
+        assert_eq!(node.link("up0").unwrap().master, None);
+        assert!(node.link("kn1f2e").is_some());
+    });
+}
+
+#[test]
+fn link_local_addresses_and_those_of_others_are_in_nobodys_way() {
+    as_root_in_namespaces(|| {
+        let mut node = Node::new();
+        node.uplink(&["169.254.7.7", "fe80::7"]);
+        node.address("far0", &["192.0.2.7", "fd00::7"]);
+        node.links.ensure(&with_uplink("up0"), &key("c1", "net1")).unwrap();
+        let master = Some(node.link("kn1f2e").unwrap().index);
+        assert_eq!(node.link("up0").unwrap().master, master);
+
+        // A port that got one later was the administrator's wish; the pods that come must not suffer from it.
+        node.address("up0", &["192.0.2.8"]);
+        node.links.ensure(&with_uplink("up0"), &key("c2", "net1")).unwrap();
+        assert_eq!(node.link("up0").unwrap().master, master);
+    });
+}
+
+#[test]
+fn addresses_are_found_among_thousands() {
+    as_root_in_namespaces(|| {
+        let mut node = Node::new();
+        node.uplink(&[]);
+        let many: Vec<String> =
+            (0..2000).map(|number| format!("10.1.{}.{}", number / 250, number % 250 + 1)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        node.address("far0", &many);
+        let index = node.link("up0").unwrap().index;
+        assert_eq!(node.netlink.address(index).unwrap(), None);
+        node.address("up0", &["fd00::7"]);
+        assert_eq!(node.netlink.address(index).unwrap(), Some("fd00::7".parse().unwrap()));
     });
 }
 
