@@ -6,7 +6,9 @@ use crate::{Class, Grant, NetworkIntent, Plan, Profile};
 
 const NAME: &str = "macvlan";
 
-const PARAMETERS: [Parameter; 1] = [Parameter::word("mode", &["bridge", "private", "vepa", "passthru"])];
+/// Not among the modes: `passthru`, which gives the uplink to one interface of the node alone, and to that the uplink's
+/// hardware address instead of the lease's.
+const PARAMETERS: [Parameter; 1] = [Parameter::word("mode", &["bridge", "private", "vepa"])];
 
 /// See the module.
 #[derive(Debug)]

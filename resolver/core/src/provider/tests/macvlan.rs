@@ -71,7 +71,11 @@ fn takes_the_first_uplink_that_matches_the_node() {
 #[case::resource(with_resource(racks()), "can't use resourceName")]
 #[case::mode(
     Class { parameters: class("macvlan", json!({"mode": "l2"})).parameters, ..racks() },
-    "it must be \"bridge\" or \"private\" or \"vepa\" or \"passthru\""
+    "it must be \"bridge\" or \"private\" or \"vepa\""
+)]
+#[case::for_one_alone(
+    Class { parameters: class("macvlan", json!({"mode": "passthru"})).parameters, ..racks() },
+    "can't be \"passthru\": it must be \"bridge\" or \"private\" or \"vepa\""
 )]
 #[case::master(
     Class { parameters: class("macvlan", json!({"master": "eth0"})).parameters, ..racks() },
