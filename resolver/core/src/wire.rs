@@ -1,7 +1,9 @@
-//! One wire has one set of VLAN numbers: classes that use one interface of one node must be on one fabric.
+//! Classes that use one interface of one node: the wire behind it has one set of VLAN numbers, so they must be on one
+//! fabric; and the kernel lets the interface be the port of a bridge or the parent of other interfaces, not both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::provider::BRIDGE;
 use crate::{Class, Labels};
 
 /// When an object was created, as an order: the second, then the UID, which no two share.
@@ -13,28 +15,55 @@ pub struct Seniority {
     pub uid: String,
 }
 
-/// A class that gives another name to a wire that has one.
+/// A class that can't use an interface of a node beside an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "NetworkClass {class:?} uses interface {interface} of {node} as fabric {fabric:?}, which is fabric {other_fabric:?} of \
-     NetworkClass {other:?} already: set spec.fabric: {other_fabric} in {class:?}, or use another interface"
-)]
-pub struct FabricConflict {
-    /// The later class, which is not served.
-    pub class: String,
-    /// Its fabric.
-    pub fabric: String,
-    /// The earlier one.
-    pub other: String,
-    /// The wire's name.
-    pub other_fabric: String,
-    /// What both use.
-    pub interface: String,
-    /// Where; `every node` where no node is known.
-    pub node: String,
+pub enum FabricConflict {
+    /// It gives another name to a wire that has one.
+    #[error(
+        "NetworkClass {class:?} uses interface {interface} of {node} as fabric {fabric:?}, which is fabric \
+         {other_fabric:?} of NetworkClass {other:?} already: set spec.fabric: {other_fabric} in {class:?}, or use \
+         another interface"
+    )]
+    Name {
+        /// The later class, which is not served.
+        class: String,
+        /// Its fabric.
+        fabric: String,
+        /// The earlier one.
+        other: String,
+        /// The wire's name.
+        other_fabric: String,
+        /// What both use.
+        interface: String,
+        /// Where; `every node` where no node is known.
+        node: String,
+    },
+    /// One makes the interface the port of a bridge, and the other builds on it.
+    #[error(
+        "NetworkClass {class:?} uses interface {interface} of {node} by provider {provider}, which NetworkClass \
+         {other:?} uses by provider {other_provider} already, and a bridge's port is nobody else's: use another \
+         interface, or one provider for both"
+    )]
+    Provider {
+        /// The later class, which is not served.
+        class: String,
+        /// Its provider.
+        provider: String,
+        /// The earlier one.
+        other: String,
+        /// That one's provider.
+        other_provider: String,
+        /// What both use.
+        interface: String,
+        /// Where; `every node` where no node is known.
+        node: String,
+    },
 }
 
-/// The classes that are not served because an earlier one has given their wire another name, by their names.
+/// An interface of a node.
+type Place<'a> = (&'a str, &'a str);
+
+/// The classes that are not served because of an earlier one that is, by their names.
 ///
 /// `nodes` are those that are known, with their labels; without any, nothing is filtered by label.
 pub fn fabric_conflicts<'a>(
@@ -52,42 +81,67 @@ pub fn fabric_conflicts<'a>(
         nodes => nodes.into_iter().map(|(name, labels)| (format!("node {name}"), Some(labels))).collect(),
     };
     let mut conflicts = BTreeMap::new();
-    for (node, labels) in &nodes {
-        let mut named: HashMap<&str, &Class> = HashMap::new();
-        for class in &candidates {
-            if conflicts.contains_key(&class.name) {
-                continue;
-            }
-            let uplink = class.uplinks.iter().find(|uplink| uplink.serves(labels.as_ref()));
-            let Some(interface) = uplink.map(|uplink| uplink.interface.as_str()) else { continue };
-            let first = *named.entry(interface).or_insert(class);
-            if first.fabric != class.fabric {
-                let conflict = FabricConflict {
-                    class: class.name.clone(),
-                    fabric: class.fabric.clone(),
-                    other: first.name.clone(),
-                    other_fabric: first.fabric.clone(),
-                    interface: interface.to_owned(),
-                    node: node.clone(),
-                };
-                conflicts.insert(class.name.clone(), conflict);
-            }
+    let mut users: HashMap<Place<'_>, &Class> = HashMap::new();
+    for class in candidates {
+        let places: Vec<Place<'_>> = nodes
+            .iter()
+            .filter_map(|(node, labels)| {
+                let uplink = class.uplinks.iter().find(|uplink| uplink.serves(labels.as_ref()))?;
+                Some((node.as_str(), uplink.interface.as_str()))
+            })
+            .collect();
+        let conflict = places.iter().find_map(|&place| conflict(class, users.get(&place)?, place));
+        if let Some(conflict) = conflict {
+            conflicts.insert(class.name.clone(), conflict);
+            continue;
+        }
+        for place in places {
+            users.entry(place).or_insert(class);
         }
     }
     conflicts
 }
 
-/// Only classes that name one interface and two fabrics can conflict; mostly there are none, and no node need be looked at.
+/// What keeps a class from a place that an earlier one uses.
+fn conflict(class: &Class, other: &Class, (node, interface): Place<'_>) -> Option<FabricConflict> {
+    if makes_ports(class) != makes_ports(other) {
+        // Said first: a common name for the wire would not help.
+        return Some(FabricConflict::Provider {
+            class: class.name.clone(),
+            provider: class.provider.clone(),
+            other: other.name.clone(),
+            other_provider: other.provider.clone(),
+            interface: interface.to_owned(),
+            node: node.to_owned(),
+        });
+    }
+    (class.fabric != other.fabric).then(|| FabricConflict::Name {
+        class: class.name.clone(),
+        fabric: class.fabric.clone(),
+        other: other.name.clone(),
+        other_fabric: other.fabric.clone(),
+        interface: interface.to_owned(),
+        node: node.to_owned(),
+    })
+}
+
+/// Whether its uplinks become ports of bridges.
+fn makes_ports(class: &Class) -> bool {
+    class.provider == BRIDGE
+}
+
+/// Only classes that name one interface and do not agree on it can conflict; mostly there are none, and no node need be
+/// looked at.
 fn sharing_interfaces<'a>(classes: &[(&'a Class, &Seniority)]) -> Vec<&'a Class> {
-    let mut fabrics: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    let mut uses: HashMap<&str, BTreeSet<(&str, bool)>> = HashMap::new();
     for (class, _) in classes {
         for uplink in &class.uplinks {
-            fabrics.entry(&uplink.interface).or_default().insert(&class.fabric);
+            uses.entry(&uplink.interface).or_default().insert((&class.fabric, makes_ports(class)));
         }
     }
     let shares = |class: &Class| {
         let mut interfaces = class.uplinks.iter().map(|uplink| uplink.interface.as_str());
-        interfaces.any(|interface| fabrics.get(interface).is_some_and(|fabrics| fabrics.len() > 1))
+        interfaces.any(|interface| uses.get(interface).is_some_and(|uses| uses.len() > 1))
     };
     classes.iter().map(|(class, _)| *class).filter(|class| shares(class)).collect()
 }
@@ -114,6 +168,10 @@ mod tests {
         class
     }
 
+    fn seniority(created: i64) -> Seniority {
+        Seniority { created, uid: String::new() }
+    }
+
     #[rstest]
     #[case::two_wires(on("a", "a", &[("eth1", None)]), on("b", "b", &[("eth2", None)]), None)]
     #[case::one_wire(on("a", "a", &[("eth1", None)]), on("b", "b", &[("eth1", None)]), Some("node n1"))]
@@ -127,7 +185,6 @@ mod tests {
     fn one_wire_has_one_name(#[case] first: Class, #[case] second: Class, #[case] why: Option<&str>) {
         let nodes =
             || vec![("n1".to_owned(), labels(&[("rack", "x")])), ("n2".to_owned(), labels(&[("rack", "y")]))];
-        let seniority = |created| Seniority { created, uid: String::new() };
         let (older, younger) = (seniority(1), seniority(2));
         let conflicts = fabric_conflicts([(&second, &younger), (&first, &older)], nodes);
         assert_eq!(conflicts.keys().collect::<Vec<_>>(), if why.is_some() { vec!["b"] } else { vec![] });
@@ -137,11 +194,63 @@ mod tests {
         }
     }
 
+    fn by(provider: &str, class: Class) -> Class {
+        Class { provider: provider.into(), ..class }
+    }
+
+    #[rstest]
+    #[case::a_port_after("macvlan", "bridge", true)]
+    #[case::a_port_before("bridge", "macvlan", true)]
+    #[case::two_ports("bridge", "bridge", false)]
+    #[case::two_parents("macvlan", "macvlan", false)]
+    fn a_bridges_port_is_nobody_elses(#[case] first: &str, #[case] second: &str, #[case] conflict: bool) {
+        let nodes = || vec![("n1".to_owned(), labels(&[]))];
+        let (older, younger) = (seniority(1), seniority(2));
+        for fabric in ["dc", "other"] {
+            let first = by(first, on("a", "dc", &[("eth1", None)]));
+            let second = by(second, on("b", fabric, &[("eth1", None)]));
+            let conflicts = fabric_conflicts([(&second, &younger), (&first, &older)], nodes);
+            let provider = matches!(conflicts.get("b"), Some(FabricConflict::Provider { .. }));
+            assert_eq!(provider, conflict, "{conflicts:?}");
+            assert!(!conflicts.contains_key("a"), "{conflicts:?}");
+        }
+        let apart = by(second, on("b", "dc", &[("eth2", None)]));
+        let first = by(first, on("a", "dc", &[("eth1", None)]));
+        assert!(fabric_conflicts([(&apart, &younger), (&first, &older)], nodes).is_empty());
+    }
+
+    #[test]
+    fn who_can_not_share_a_port_is_told_with_whom() {
+        let (parent, port) =
+            (on("fab", "dc", &[("eth1", None)]), by("bridge", on("wire", "dc", &[("eth1", None)])));
+        let nodes = || vec![("n1".to_owned(), labels(&[]))];
+        let conflicts = fabric_conflicts([(&parent, &seniority(1)), (&port, &seniority(2))], nodes);
+        assert_eq!(
+            conflicts["wire"].to_string(),
+            "NetworkClass \"wire\" uses interface eth1 of node n1 by provider bridge, which NetworkClass \"fab\" uses by \
+             provider macvlan already, and a bridge's port is nobody else's: use another interface, or one provider for both"
+        );
+    }
+
+    #[test]
+    fn who_is_not_served_is_in_nobodys_way() {
+        let nodes =
+            || vec![("n1".to_owned(), labels(&[("rack", "x")])), ("n2".to_owned(), labels(&[("rack", "y")]))];
+        let first = on("a", "a", &[("eth1", Some("y"))]);
+        let second = on("b", "b", &[("eth2", Some("x")), ("eth1", Some("y"))]);
+        let third = on("c", "c", &[("eth2", Some("x"))]);
+        let conflicts = fabric_conflicts(
+            [(&first, &seniority(1)), (&second, &seniority(2)), (&third, &seniority(3))],
+            nodes,
+        );
+        assert_eq!(conflicts.keys().collect::<Vec<_>>(), ["b"]);
+    }
+
     #[test]
     fn without_nodes_the_first_uplinks_count() {
         let (a, b) = (on("a", "a", &[("eth1", Some("x"))]), on("b", "b", &[("eth1", Some("y"))]));
-        let seniority = Seniority { created: 1, uid: String::new() };
-        let conflicts = fabric_conflicts([(&a, &seniority), (&b, &seniority)], Vec::new);
+        let same = seniority(1);
+        let conflicts = fabric_conflicts([(&a, &same), (&b, &same)], Vec::new);
         assert!(conflicts["b"].to_string().contains("of every node"), "{conflicts:?}");
     }
 }

@@ -266,6 +266,45 @@ async fn a_class_keeps_what_its_networks_need() {
 }
 
 #[tokio::test]
+async fn a_bridges_port_is_not_shared_with_macvlan() {
+    let world = served().await;
+    let port = |more: Value| {
+        let mut spec = fabric(&json!({"provider": "bridge"}));
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let why = "NetworkClass \"port\" uses interface up0 of every node by provider bridge, which NetworkClass \"fab\" uses by \
+               provider macvlan already, and a bridge's port is nobody else's: use another interface, or one provider for both";
+    let created = class("port", &port(json!({})));
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &created, &Value::Null).await;
+    assert_eq!(refusal(&verdict), why);
+    let elsewhere = class("port", &port(json!({"uplinks": [{"interface": "up1"}]})));
+    let verdict = review(&world, Subject::NetworkClass, "CREATE", &elsewhere, &Value::Null).await;
+    assert_eq!(verdict, Verdict::allowed());
+
+    world.class("port", port(json!({"uplinks": [{"interface": "up1"}]}))).await;
+    world.ready_network("shop/red", json!({"class": "port"})).await;
+    let verdict = review(&world, Subject::NetworkClass, "UPDATE", &created, &elsewhere).await;
+    assert_eq!(refusal(&verdict), why);
+    // The earlier one may not drive it out either.
+    let mut classes = world.replica.view.classes.all();
+    classes.retain(|class| class.metadata.name.as_deref() == Some("fab"));
+    let old = serde_json::to_value(&*classes[0]).unwrap();
+    let mut new = old.clone();
+    new["spec"]["uplinks"] = json!([{"interface": "up1"}]);
+    let verdict = review(&world, Subject::NetworkClass, "UPDATE", &new, &old).await;
+    let driven_out =
+        "Network shop/red would not be served any more: NetworkClass \"port\" uses interface up1";
+    assert!(refusal(&verdict).starts_with(driven_out), "{verdict:?}");
+
+    // Where nobody asked, its Networks say so.
+    world.edit_class("port", port(json!({}))).await;
+    assert_eq!(world.refusal("shop/red", "InvalidClass").await, why);
+    world.edit_class("fab", fabric(&json!({"uplinks": [{"interface": "up1"}]}))).await;
+    world.until_ready("shop/red").await;
+}
+
+#[tokio::test]
 async fn the_clusters_own_networks_are_left_alone() {
     let world = World::new().await;
     let node = json!({

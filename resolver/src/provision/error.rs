@@ -26,7 +26,7 @@ pub(super) enum ProvisionError {
     /// No class serves it.
     #[error(transparent)]
     Decide(#[from] DecideError),
-    /// Its class gives a wire another name than an earlier one has.
+    /// Its class can't use its wire beside an earlier one.
     #[error(transparent)]
     Fabric(Box<FabricConflict>),
     /// Too many Networks.

@@ -182,6 +182,11 @@ fn classes() -> Vec<Case> {
             "another name for a wire",
             &macvlan(json!({"uplinks": [{"interface": "up0"}], "fabric": "dc-z"})),
         ),
+        class(
+            "a port that others build on",
+            &macvlan(json!({"provider": "bridge", "uplinks": [{"interface": "up0"}], "fabric": "dc-a"})),
+        ),
+        class("an interface for one pod alone", &macvlan(json!({"parameters": {"mode": "passthru"}}))),
         class("VLANs that are none", &macvlan(json!({"segments": {"vlans": ["4000-5000"]}}))),
         class(
             "all in the cluster's own",

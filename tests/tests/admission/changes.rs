@@ -128,7 +128,7 @@ async fn furnish(objects: &Objects) {
     });
     for (name, spec) in [
         ("fab", macvlan("up0", &json!({"fabric": "dc-a"}))),
-        ("wide", macvlan("up0", &json!({"fabric": "dc-a"}))),
+        ("wide", macvlan("up1", &json!({"fabric": "dc-a"}))),
         ("tagged", tagged),
         ("team", macvlan("up2", &team)),
     ] {
@@ -181,6 +181,7 @@ fn classes() -> Vec<(&'static str, Value)> {
         ("new", macvlan("up9", &json!({"parameters": {"mod": "bridge"}}))),
         ("new", macvlan("up9", &subnets("10.70.0.0/16", 8))),
         ("new", macvlan("up0", &json!({"fabric": "dc-z"}))),
+        ("new", macvlan("up0", &json!({"fabric": "dc-a", "provider": "bridge"}))),
         ("new", macvlan("up9", &subnets("10.200.7.0/24", 28))),
         ("new", macvlan("up9", &subnets("10.192.0.0/12", 24))),
         ("second", macvlan("up9", &subnets("10.70.0.0/16", 24))),

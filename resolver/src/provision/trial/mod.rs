@@ -86,7 +86,7 @@ impl Trial {
         served.map(|served| served.plan.class)
     }
 
-    /// Why no Network of a class would be served, where an earlier class has given its wire another name.
+    /// Why no Network of a class would be served, where it can't use its wire beside an earlier class.
     pub(crate) fn fabric_conflict(&self, class: &str) -> Option<String> {
         self.fetched.fabric_conflicts.get(class).map(ToString::to_string)
     }
