@@ -2,10 +2,10 @@
 //! told about them.
 
 use k8s_openapi::api::events::v1::Event;
-use knap_api::{Network, NetworkAttachmentDefinition};
+use knap_api::{Network, NetworkAttachmentDefinition, NetworkClass};
 use knap_tests::{KubernetesApi, Objects, Replica, condition, thin_config};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 const RESOURCE: &str = "k8s.v1.cni.cncf.io/resourceName";
@@ -226,6 +226,69 @@ async fn shared_networks_are_projected_where_both_sides_want_it() {
     becomes("shop/blue shop/kept web/shop--blue").await;
     objects.delete_network("shop/blue").await;
     becomes("shop/kept").await;
+}
+
+#[tokio::test]
+async fn they_are_healed_also_while_their_network_is_not_served() {
+    let (_api, _replica, objects) = start().await;
+    objects
+        .class(
+            "vf",
+            json!({
+                "provider": "sriov", "resourceName": "vendor.com/pool", "segments": {"vlans": ["100-199"]},
+                "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}], "allowSharing": true
+            }),
+        )
+        .await;
+    objects.label_namespace("web", json!({"knap.github.com/project-networks": "true"})).await;
+    let shared = json!({"namespaceSelector": {}});
+    objects.network("shop/blue", json!({"class": "vf", "sharedWith": shared})).await;
+    objects.network_with("shop/blue", "Published", "True", "").await;
+    let both = ["shop/blue", "web/shop--blue"];
+    wait(&objects, both[1], "is projected", |_| true).await;
+
+    // It asks for what the class does not offer, and so does one that never was served.
+    objects.edit_network("shop/blue", json!({"subnets": ["10.64.9.0/24"]})).await;
+    objects.network("shop/never", json!({"class": "vf", "subnets": ["10.64.9.0/24"]})).await;
+    for name in ["shop/blue", "shop/never"] {
+        objects.network_with(name, "Ready", "False", "NotOffered").await;
+    }
+    let thin = thin_config("shop/blue", "1.0.0");
+    let is_whole = |found: &NetworkAttachmentDefinition| {
+        config(found) == thin
+            && found.annotations().get(RESOURCE).is_some_and(|pool| pool == "vendor.com/pool")
+    };
+    let raw =
+        json!({"spec": {"config": r#"{"type": "macvlan"}"#}, "metadata": {"annotations": {RESOURCE: null}}});
+    for name in both {
+        patch(&objects, name, raw.clone()).await;
+        wait(&objects, name, "is put right", is_whole).await;
+        delete(&objects, name).await;
+        wait(&objects, name, "is there again", is_whole).await;
+    }
+    // Who is looked at again writes nothing.
+    let before = get(&objects, both[0]).await.unwrap();
+    objects.edit_network("shop/blue", json!({"subnets": ["10.64.8.0/24"]})).await;
+    objects.network_with("shop/blue", "Ready", "False", "NotOffered").await;
+    assert_eq!(get(&objects, both[0]).await.unwrap().resource_version(), before.resource_version());
+
+    // Without the class, the definitions themselves know which devices they ask for.
+    let classes = Api::<NetworkClass>::all(objects.client.clone());
+    classes.delete("vf", &DeleteParams::default()).await.unwrap();
+    objects.network_with("shop/blue", "Ready", "False", "NoClass").await;
+    patch(&objects, both[0], json!({"spec": {"config": "{}"}})).await;
+    wait(&objects, both[0], "is put right", is_whole).await;
+    delete(&objects, both[0]).await;
+    wait(&objects, both[0], "is there again", is_whole).await;
+    let blue = objects.network_with("shop/blue", "Published", "True", "").await;
+    assert_eq!(names(&blue), both);
+
+    // What a namespace does not take any more goes as ever.
+    objects.label_namespace("web", json!({"knap.github.com/project-networks": null})).await;
+    let gone = async || get(&objects, both[1]).await.is_none().then_some(());
+    objects.eventually("the projected one is gone", gone).await;
+    assert!(get(&objects, both[0]).await.is_some());
+    assert!(get(&objects, "shop/never").await.is_none());
 }
 
 #[tokio::test]

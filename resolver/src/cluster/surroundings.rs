@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use knap_api::Network;
+use knap_core::Class;
 use tokio::task::JoinSet;
 
 use super::events::Events;
@@ -35,6 +36,10 @@ impl Cluster {
 impl Surroundings for Cluster {
     async fn publish(&self, subject: &Subject<'_>) -> Result<Option<Published>, StoreError> {
         self.definitions.publish(subject).await
+    }
+
+    async fn keep(&self, network: &Network, class: Option<&Class>) -> Result<Option<Published>, StoreError> {
+        self.definitions.keep(network, class).await
     }
 
     async fn withdraw(&self, network: &ObjectName) -> Result<(), StoreError> {

@@ -9,14 +9,16 @@ use knap_protocol::NetworkName;
 use kube::ResourceExt;
 
 use super::Provisioner;
-use super::choose::{Standing, choose};
+use super::choose::{Standing, choose, class_by_name};
 use super::error::ProvisionError;
 use super::fetch::Fetched;
 use super::granted::Granted;
 use super::news::news;
 use super::retire::{Retired, count_leases, keep, retire};
-use super::status::{Provisioned, is_decided, is_provisioned, is_ready, status_of, without_counts};
-use super::surroundings::{Subject, Surroundings};
+use super::status::{
+    Provisioned, class_name, is_decided, is_provisioned, is_ready, status_of, without_counts,
+};
+use super::surroundings::{Published, Subject, Surroundings};
 use super::take::Taker;
 use super::work::{Care, Due};
 use crate::store::{Store, StoreError};
@@ -75,17 +77,37 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         if due.care == Care::Claim && is_ready(&known) && served.as_ref().is_ok_and(settled) {
             return Ok(Looked::Settled(known));
         }
-        let outcome = match self.settle(&network, served, fetched).await {
+        let (outcome, published) = match self.settle(&network, served, fetched).await {
             Err(ProvisionError::Store(error)) => return Err(error),
-            Err(error) => Err(error),
+            // Whatever comes of that, it is said why the Network is not served.
+            Err(error) => (Err(error), self.keep_published(&network, fetched).await),
             Ok(served) => {
                 let published = self.surroundings.publish(&served.subject()).await?;
                 let Served { grant, plan, .. } = served;
-                Ok(Provisioned { grant, plan, published })
+                (Ok(Provisioned { grant, plan }), Ok(published))
             }
         };
-        self.write_status(&network, &outcome, fetched, due.care == Care::Upkeep).await?;
-        Ok(Looked::Done)
+        let told = published.as_ref().ok().and_then(Option::as_ref);
+        self.write_status(&network, &outcome, told, fetched, due.care == Care::Upkeep).await?;
+        published.map(|_| Looked::Done)
+    }
+
+    /// Attachments end by what the Network was made known by, so that is kept in order also while it is not served. One that never
+    /// was is not made known.
+    async fn keep_published(
+        &self,
+        network: &Network,
+        fetched: &Fetched,
+    ) -> Result<Option<Published>, StoreError> {
+        if !was_granted(network) {
+            return Ok(None);
+        }
+        let status = network.status.as_ref();
+        let class = class_name(network).and_then(|name| class_by_name(name, fetched));
+        // Given to another provider it says nothing about what was published.
+        let class = class
+            .filter(|class| status.is_some_and(|status| status.provider.as_ref() == Some(&class.provider)));
+        self.surroundings.keep(network, class.as_ref()).await
     }
 
     /// What serves a Network, before it is recorded that this does: that moves what attachments use, and the view may not know
@@ -203,13 +225,14 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         &self,
         network: &Network,
         outcome: &Result<Provisioned, ProvisionError>,
+        published: Option<&Published>,
         fetched: &mut Fetched,
         counts: bool,
     ) -> Result<(), StoreError> {
         let uid = network.uid().unwrap_or_default();
         let name = NetworkName::new(&network.namespace().unwrap_or_default(), &network.name_any()).ok();
         let slots = name.map(|name| self.view.leases.slots_of(&name, &uid)).unwrap_or_default();
-        let mut status = status_of(network, outcome, &slots, Timestamp::now());
+        let mut status = status_of(network, outcome, published, &slots, Timestamp::now());
         if let Ok(provisioned) = outcome {
             status.nodes = fetched.nodes(&self.view, network, &provisioned.plan.class);
         }

@@ -13,8 +13,6 @@ use crate::timestamp::rfc3339;
 pub(super) struct Provisioned {
     pub(super) grant: Grant,
     pub(super) plan: Plan,
-    /// None where nothing is known of that: then it stays as the status has it.
-    pub(super) published: Option<Published>,
 }
 
 /// The condition types, in the order in which they become true.
@@ -25,10 +23,12 @@ pub(crate) const READY: &str = "Ready";
 /// Whether those who attach through Multus find the Network.
 pub(crate) const PUBLISHED: &str = "Published";
 
-/// The status that a Network has to have. What it was granted stays in it until something else is granted.
+/// The status that a Network has to have. What it was granted stays in it until something else is granted; and where it is not
+/// known how far it is `published`, that stays too.
 pub(super) fn status_of(
     network: &Network,
     outcome: &Result<Provisioned, ProvisionError>,
+    published: Option<&Published>,
     slots: &[Slot],
     now: Timestamp,
 ) -> NetworkStatus {
@@ -42,14 +42,15 @@ pub(super) fn status_of(
         status.mtu = provisioned.plan.mtu;
         status.subnets = subnets_of(&provisioned.grant.layout, slots);
         status.summary = Some(summary_of(&status.subnets, &provisioned.grant.layout, slots.len()));
-        if let Some(published) = &provisioned.published {
-            status.network_attachment_definitions.clone_from(&published.names);
-        }
     } else {
         // What runs goes on, and ends, whether the Network is served or not.
         recount(&mut status, network, slots);
     }
-    let conditions = conditions_of(network, outcome, now);
+    // While it is not served, the status is the one record of what there was, so trouble takes nothing out of it.
+    if let Some(published) = published.filter(|published| outcome.is_ok() || published.trouble.is_none()) {
+        status.network_attachment_definitions.clone_from(&published.names);
+    }
+    let conditions = conditions_of(network, outcome, published, now);
     status.conditions = conditions;
     status
 }
@@ -111,6 +112,7 @@ fn summary_of(subnets: &[StatusSubnet], layout: &Layout, used: usize) -> Network
 fn conditions_of(
     network: &Network,
     outcome: &Result<Provisioned, ProvisionError>,
+    published: Option<&Published>,
     now: Timestamp,
 ) -> Vec<Condition> {
     let said = |kind: &str, status, reason: &str, message: String| {
@@ -149,7 +151,7 @@ fn conditions_of(
             vec![accepted, not(PROVISIONED), not(READY)]
         }
     };
-    match outcome.as_ref().ok().and_then(|provisioned| provisioned.published.as_ref()) {
+    match published {
         Some(Published { trouble: Some(trouble), .. }) => {
             let message = trouble.message.clone();
             conditions.push(said(PUBLISHED, ConditionStatus::False, trouble.reason, message));
@@ -200,6 +202,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provision::Trouble;
 
     #[test]
     fn counts_follow_what_runs_also_while_a_network_is_not_served() {
@@ -213,10 +216,32 @@ mod tests {
         }))
         .unwrap();
         let outcome = Err(ProvisionError::StickyWithoutKubernetes);
-        let status = status_of(&network, &outcome, &[Slot::new(5).unwrap()], Timestamp::UNIX_EPOCH);
+        let status = status_of(&network, &outcome, None, &[Slot::new(5).unwrap()], Timestamp::UNIX_EPOCH);
         assert_eq!((status.attachments, status.subnets[0].allocated), (1, 1));
         assert_eq!(status.summary.unwrap().used, "1/254");
         let never = Network { status: None, ..network };
-        assert_eq!(status_of(&never, &outcome, &[], Timestamp::UNIX_EPOCH).attachments, 0);
+        assert_eq!(status_of(&never, &outcome, None, &[], Timestamp::UNIX_EPOCH).attachments, 0);
+    }
+
+    #[test]
+    fn what_a_network_was_published_by_stays_recorded_while_it_is_not_served() {
+        let names = vec!["shop/blue".to_owned(), "web/shop--blue".to_owned()];
+        let network: Network = serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": "blue"}, "spec": {},
+            "status": {"networkAttachmentDefinitions": names}
+        }))
+        .unwrap();
+        let outcome = Err(ProvisionError::StickyWithoutKubernetes);
+        let of = |published: Published| {
+            let status = status_of(&network, &outcome, Some(&published), &[], Timestamp::UNIX_EPOCH);
+            let published = status.conditions.into_iter().find(|known| known.kind == PUBLISHED).unwrap();
+            (status.network_attachment_definitions, published.reason)
+        };
+        let own = vec!["shop/blue".to_owned()];
+        let trouble = Trouble { reason: "NameTaken", message: "web/shop--blue is not Knap's".to_owned() };
+        let troubled = Published { names: own.clone(), trouble: Some(trouble) };
+        assert_eq!(of(troubled), (names.clone(), "NameTaken".to_owned()));
+        // Its namespace does not take it any more.
+        assert_eq!(of(Published { names: own.clone(), trouble: None }), (own, "Published".to_owned()));
     }
 }

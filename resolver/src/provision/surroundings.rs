@@ -45,6 +45,14 @@ pub trait Surroundings: Send + Sync + 'static {
         subject: &Subject<'_>,
     ) -> impl Future<Output = Result<Option<Published>, StoreError>> + Send;
 
+    /// Has a Network that was made known, and is not served now, stay known as it was. `class` is the one that served it, where
+    /// there still is one. None as above.
+    fn keep(
+        &self,
+        network: &Network,
+        class: Option<&Class>,
+    ) -> impl Future<Output = Result<Option<Published>, StoreError>> + Send;
+
     /// Undoes that, for a Network that goes.
     fn withdraw(&self, network: &ObjectName) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -61,6 +69,10 @@ pub struct Alone;
 
 impl Surroundings for Alone {
     async fn publish(&self, _: &Subject<'_>) -> Result<Option<Published>, StoreError> {
+        Ok(None)
+    }
+
+    async fn keep(&self, _: &Network, _: Option<&Class>) -> Result<Option<Published>, StoreError> {
         Ok(None)
     }
 

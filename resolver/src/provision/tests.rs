@@ -3,12 +3,14 @@
 mod change;
 mod crowd;
 mod instant;
+mod known;
 mod own;
 mod unserved;
 
 use std::collections::BTreeSet;
 
 use knap_api::{Network, NetworkClass, Reservation};
+use knap_core::Class;
 use serde_json::{Value, json};
 
 use tokio::sync::oneshot;
@@ -59,6 +61,10 @@ struct Deaf;
 
 impl Surroundings for Deaf {
     async fn publish(&self, _: &Subject<'_>) -> Result<Option<Published>, StoreError> {
+        Ok(None)
+    }
+
+    async fn keep(&self, _: &Network, _: Option<&Class>) -> Result<Option<Published>, StoreError> {
         Ok(None)
     }
 

@@ -8,4 +8,4 @@ mod selector;
 
 pub use self::class::class;
 pub use self::field::{FieldError, TranslateError};
-pub use self::network::network;
+pub use self::network::{network, network_ref};

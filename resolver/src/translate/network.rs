@@ -6,14 +6,19 @@ use knap_core::{Dns, IpamMode, NetworkIntent, NetworkRef, Route};
 use super::field::{Fields, TranslateError, address, prefix, range};
 use super::selector::{features, selector};
 
-/// What a Network asks for. Whether it contradicts itself is `NetworkIntent::check`'s to say.
-pub fn network(network: &Network) -> Result<NetworkIntent, TranslateError> {
-    let (meta, spec) = (&network.metadata, &network.spec);
-    let owner = NetworkRef {
+/// Which Network it is.
+pub fn network_ref(network: &Network) -> NetworkRef {
+    let meta = &network.metadata;
+    NetworkRef {
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
-    };
+    }
+}
+
+/// What a Network asks for. Whether it contradicts itself is `NetworkIntent::check`'s to say.
+pub fn network(network: &Network) -> Result<NetworkIntent, TranslateError> {
+    let (owner, spec) = (network_ref(network), &network.spec);
     let fields = Fields::of(format!("Network {owner}"));
     let shared_with = spec.shared_with.as_ref();
     let shared_with = shared_with

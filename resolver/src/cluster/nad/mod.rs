@@ -6,7 +6,8 @@ mod thin;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use knap_api::NetworkAttachmentDefinition;
+use knap_api::{Network, NetworkAttachmentDefinition};
+use knap_core::{Class, NetworkRef};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -16,7 +17,8 @@ use self::known::{Known, State};
 use crate::provision::{Published, Subject, Trouble};
 use crate::store::kubernetes::KubernetesStore;
 use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
-use crate::view::View;
+use crate::translate;
+use crate::view::{LabelMap, View};
 
 /// Makes, heals and removes them. Only the leader does.
 pub(super) struct Definitions {
@@ -38,21 +40,52 @@ impl Definitions {
 
     /// Has a Network's definitions be as they should.
     pub(super) async fn publish(&self, subject: &Subject<'_>) -> Result<Option<Published>, StoreError> {
+        let shared = subject.intent.shared_with.is_some() && subject.class.allow_sharing;
+        let wanted = thin::definitions(subject, &self.projecting(shared));
+        self.bring_all(&subject.intent.owner, &wanted).await
+    }
+
+    /// Has a Network's definitions stay as they were published last. Where the class that served it is gone, what they have pods
+    /// ask for is known from themselves alone.
+    pub(super) async fn keep(
+        &self,
+        network: &Network,
+        class: Option<&Class>,
+    ) -> Result<Option<Published>, StoreError> {
+        let found = self.known.of(&ObjectName::of(network));
+        let resource_name = match class {
+            Some(class) => class.resource_name.as_ref(),
+            None => found.iter().find_map(|found| thin::resource_of(found)),
+        };
+        let recorded = network.status.iter().flat_map(|status| &status.network_attachment_definitions);
+        let there = found.iter().map(|found| ObjectName::of(&**found).to_string()).chain(recorded.cloned());
+        let owner = translate::network_ref(network);
+        let projecting = self.projecting(network.spec.shared_with.is_some());
+        let resource_name = resource_name.map(String::as_str);
+        let wanted = thin::kept(&owner, resource_name, &projecting, &there.collect());
+        self.bring_all(&owner, &wanted).await
+    }
+
+    /// Namespaces that take definitions of a Network. Most are not shared, and there may be many namespaces.
+    fn projecting(&self, shared: bool) -> Vec<(String, Arc<LabelMap>)> {
+        if shared { self.view.namespaces_labelled(knap_api::PROJECT_LABEL, "true") } else { Vec::new() }
+    }
+
+    /// Has these be all that lead to a Network.
+    async fn bring_all(
+        &self,
+        owner: &NetworkRef,
+        wanted: &[NetworkAttachmentDefinition],
+    ) -> Result<Option<Published>, StoreError> {
         match self.known.state() {
             State::Unread => return Ok(None),
             State::NotServed => return Ok(Some(not_served())),
             State::Current => {}
         }
-        let owner = &subject.intent.owner;
         let network = ObjectName::namespaced(&owner.namespace, &owner.name);
-        // Most are not shared, and there may be many namespaces.
-        let shared = subject.intent.shared_with.is_some() && subject.class.allow_sharing;
-        let projecting =
-            if shared { self.view.namespaces_labelled(knap_api::PROJECT_LABEL, "true") } else { Vec::new() };
-        let wanted = thin::definitions(subject, &projecting);
         let names: BTreeSet<ObjectName> = wanted.iter().map(ObjectName::of).collect();
         let mut published = Published::default();
-        for definition in &wanted {
+        for definition in wanted {
             match self.bring(&network, definition).await {
                 Ok(Ok(())) => published.names.push(ObjectName::of(definition).to_string()),
                 // The own one is what matters most, and is the first.
@@ -94,7 +127,7 @@ impl Definitions {
                 continue;
             }
             // The view may be behind.
-            let swept = match self.store.get::<knap_api::Network>(&network).await {
+            let swept = match self.store.get::<Network>(&network).await {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => self.withdraw(&network).await,
                 Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! What a Network's NetworkAttachmentDefinitions have to be: one in its own namespace, and one in every namespace that it is
 //! shared with and that asked for it. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -32,15 +33,44 @@ pub(super) fn definitions(
         *namespace != network.namespace
             && may_attach(subject.intent, subject.class, namespace, Some(labels)).is_ok()
     });
-    let projected = others.map(|(namespace, _)| definition(subject, namespace));
-    std::iter::once(definition(subject, &network.namespace)).chain(projected).collect()
+    let others = others.map(|(namespace, _)| namespace.as_str());
+    all(network, subject.resource_name, others)
 }
 
-fn definition(subject: &Subject<'_>, namespace: &str) -> NetworkAttachmentDefinition {
-    let network = &subject.intent.owner;
+/// Those that a Network should have for as long as nobody serves it: its own, and of what is `there` in other namespaces that
+/// which they still take.
+pub(super) fn kept(
+    network: &NetworkRef,
+    resource_name: Option<&str>,
+    projecting: &[(String, Arc<LabelMap>)],
+    there: &BTreeSet<String>,
+) -> Vec<NetworkAttachmentDefinition> {
+    let projected = projected_name(&network.namespace, &network.name);
+    let others = projecting.iter().map(|(namespace, _)| namespace.as_str());
+    let others = others.filter(|namespace| {
+        *namespace != network.namespace
+            && there.contains(&ObjectName::namespaced(*namespace, projected.as_str()).to_string())
+    });
+    all(network, resource_name, others)
+}
+
+fn all<'a>(
+    network: &'a NetworkRef,
+    resource_name: Option<&str>,
+    others: impl Iterator<Item = &'a str>,
+) -> Vec<NetworkAttachmentDefinition> {
+    let namespaces = std::iter::once(network.namespace.as_str()).chain(others);
+    namespaces.map(|namespace| definition(network, resource_name, namespace)).collect()
+}
+
+fn definition(
+    network: &NetworkRef,
+    resource_name: Option<&str>,
+    namespace: &str,
+) -> NetworkAttachmentDefinition {
     let own = namespace == network.namespace;
     let name = if own { network.name.clone() } else { projected_name(&network.namespace, &network.name) };
-    let resource = subject.resource_name.map(|resource| {
+    let resource = resource_name.map(|resource| {
         (NetworkAttachmentDefinition::RESOURCE_NAME_ANNOTATION.to_owned(), resource.to_owned())
     });
     let labels = [
@@ -144,15 +174,17 @@ pub(super) fn has_drifted(found: &NetworkAttachmentDefinition, wanted: &NetworkA
         || has_foreign_resource(found, wanted)
 }
 
+/// The device plugin's resource that a definition has pods ask for.
+pub(super) fn resource_of(definition: &NetworkAttachmentDefinition) -> Option<&String> {
+    definition.annotations().get(NetworkAttachmentDefinition::RESOURCE_NAME_ANNOTATION)
+}
+
 /// Whether somebody has made it ask for devices that the Network does not have.
 pub(super) fn has_foreign_resource(
     found: &NetworkAttachmentDefinition,
     wanted: &NetworkAttachmentDefinition,
 ) -> bool {
-    let asks = |definition: &NetworkAttachmentDefinition| {
-        definition.annotations().contains_key(NetworkAttachmentDefinition::RESOURCE_NAME_ANNOTATION)
-    };
-    asks(found) && !asks(wanted)
+    resource_of(found).is_some() && resource_of(wanted).is_none()
 }
 
 #[cfg(test)]
@@ -204,6 +236,17 @@ mod tests {
         assert_eq!(names(&open, &["web", "shop"]), ["shop/blue", "web/shop--blue"]);
         assert_eq!(names(&closed, &["web"]), ["shop/blue"]);
         assert_eq!(names(&open, &[]), ["shop/blue"]);
+    }
+
+    #[test]
+    fn what_was_published_is_kept_where_it_is_still_wanted() {
+        let network = intent().owner;
+        let there = BTreeSet::from(["web/shop--blue", "gone/shop--blue", "lab/other"].map(str::to_owned));
+        let all = kept(&network, Some("vendor.com/pool"), &projecting(&["lab", "shop", "web"]), &there);
+        let names: Vec<String> = all.iter().map(|found| ObjectName::of(found).to_string()).collect();
+        assert_eq!(names, ["shop/blue", "web/shop--blue"]);
+        assert!(all.iter().all(|found| resource_of(found).is_some_and(|asked| asked == "vendor.com/pool")));
+        assert_eq!(kept(&network, None, &[], &BTreeSet::new()).len(), 1, "its own in any case");
     }
 
     #[test]
