@@ -61,6 +61,12 @@ pub(super) enum ProvisionError {
          add to the class"
     )]
     Exhausted { class: String, what: String },
+    /// All that its class has is the cluster's own.
+    #[error(
+        "NetworkClass {class:?} has no subnet to give, for {pool} lies in {cidr}, {what}: have the administrator add address \
+         space to it that the cluster does not use, or, where it is a built-in one, make a NetworkClass of that provider"
+    )]
+    Swallowed { class: String, pool: IpNetwork, cidr: IpNetwork, what: String },
     /// Only one Network can have it.
     #[error(
         "{what} belongs to Network {owner}, and can serve one Network only: choose another class, or remove that Network"
@@ -102,7 +108,7 @@ impl ProvisionError {
             Self::OverQuota(_) => "OverQuota",
             Self::Fixed { .. } => "FixedWhileAttached",
             Self::Conflict { .. } => "Conflict",
-            Self::Cluster(_) => "ClusterConflict",
+            Self::Cluster(_) | Self::Swallowed { .. } => "ClusterConflict",
             Self::InUse { .. } => "InUse",
             Self::Exhausted { .. } => "Exhausted",
             Self::Lost { .. } => "ReservationLost",

@@ -214,8 +214,19 @@ impl<S: Store> Taker<'_, S> {
                 return Ok(pool.subnet(cidr, need.gateway_by_default));
             }
         }
+        if let Some(swallowed) = self.swallowed(&need.pools) {
+            return Err(swallowed);
+        }
         let what = need.pools.iter().map(|pool| format!("/{} of {}", pool.prefix_length(), pool.cidr()));
         Err(self.exhausted(&format!("subnet ({})", what.collect::<Vec<_>>().join(", "))))
+    }
+
+    /// That none of these pools holds an address that is not the cluster's own.
+    fn swallowed(&self, pools: &[Pool]) -> Option<ProvisionError> {
+        let around = pools.iter().map(|pool| Some((pool.cidr(), self.cluster.around(pool.cidr())?)));
+        let (pool, network) = around.collect::<Option<Vec<_>>>()?.into_iter().next()?;
+        let (class, what) = (self.class.name.clone(), network.what.clone());
+        Some(ProvisionError::Swallowed { class, pool, cidr: network.cidr, what })
     }
 
     /// Takes and verifies one subnet. On a conflict nothing of it is left.

@@ -37,3 +37,23 @@ async fn nothing_is_given_out_before_they_are_known_and_deletions_go_on() {
     world.refusal("shop/red", "ClusterConflict").await;
     drop(tasks);
 }
+
+#[tokio::test]
+async fn who_finds_all_of_its_class_taken_by_the_cluster_is_told_so() {
+    let mut world = World::new().await;
+    world.stop_controller().await;
+    let (view, mut tasks) = View::follow(&world.store);
+    let pods = ClusterNetwork { cidr: "100.96.0.0/11".parse().unwrap(), what: "the pod network".to_owned() };
+    view.learn_cluster_networks("pods", vec![pods]);
+    tasks.spawn(Provisioner::new(world.store.clone(), view, Rules::default()).run(oneshot::channel().0));
+    world.network("shop/blue", json!({"provider": "bridge"})).await;
+    let message = world.refusal("shop/blue", "ClusterConflict").await;
+    for word in ["built-in-bridge", "100.96.0.0/12", "100.96.0.0/11, the pod network", "make a NetworkClass"]
+    {
+        assert!(message.contains(word), "no {word}: {message}");
+    }
+    // As that says.
+    let mine = json!({"provider": "bridge", "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]});
+    world.class("mine", mine).await;
+    world.until_ready("shop/blue").await;
+}
