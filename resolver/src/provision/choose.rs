@@ -66,7 +66,7 @@ pub(super) fn choose(
     Ok(decision)
 }
 
-/// A class that gives its wire another name than it has would give out VLANs that are taken there.
+/// A class that can't use its wire beside an earlier one: VLANs that it gave out would be taken there, or interfaces a bridge's.
 fn check_wire(class: &Class, fetched: &Fetched) -> Result<(), ProvisionError> {
     match fetched.fabric_conflicts.get(&class.name) {
         Some(conflict) => Err(ProvisionError::Fabric(Box::new(conflict.clone()))),

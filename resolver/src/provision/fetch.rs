@@ -20,7 +20,7 @@ pub(super) struct Fetched {
     pub(super) classes: BTreeMap<String, Class>,
     /// Those that can't, by name.
     pub(super) broken_classes: BTreeMap<String, TranslateError>,
-    /// Those that give a wire another name than an earlier one has, by name.
+    /// Those that can't use a wire beside an earlier one, by name.
     pub(super) fabric_conflicts: BTreeMap<String, FabricConflict>,
     /// What the cluster itself uses.
     pub(super) cluster_networks: Arc<ClusterNetworks>,
