@@ -10,6 +10,7 @@ use std::path::Path;
 pub(crate) struct FileStamp {
     device: u64,
     inode: u64,
+    mode: u32,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -22,6 +23,7 @@ impl FileStamp {
             Ok(found) => Ok(Some(Self {
                 device: found.dev(),
                 inode: found.ino(),
+                mode: found.mode(),
                 size: found.size(),
                 modified: (found.mtime(), found.mtime_nsec()),
                 changed: (found.ctime(), found.ctime_nsec()),
