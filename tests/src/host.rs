@@ -76,6 +76,9 @@ pub fn network(name: &str, more: &Value) -> String {
     .to_string()
 }
 
+/// What a resolver's folder may grow to, in bytes. Of the memory it takes what is written to it.
+const ROOM: usize = 1 << 30;
+
 /// One machine: a network namespace with loopback, a node file, a ledger, a folder of delegates, a resolver. Dropping it
 /// ends and removes all of it.
 #[derive(Debug)]
@@ -88,33 +91,42 @@ pub struct Host {
     pub ledger: LedgerView,
     machine: Arc<Sandbox>,
     more_cni_folders: Vec<PathBuf>,
+    _store: Option<MemoryDisk>,
     folder: TempDir,
 }
 
 impl Host {
-    /// A machine whose resolver is not started.
+    /// A machine whose resolver is not started. It will keep its store in memory: a disk that is slow to sync would have the
+    /// plugin leave releases for later.
     pub fn new() -> Self {
-        Self::on(Sandbox::new)
+        Self::on(Sandbox::new, Some(ROOM))
+    }
+
+    /// The same with the store on the disk, as a real one has it.
+    pub fn on_disk() -> Self {
+        Self::on(Sandbox::new, None)
     }
 
     /// A machine on the test's own loopback, whose resolvers are those of a cluster.
     pub fn in_cluster(access: &Value) -> Self {
-        let host = Self::on(Sandbox::outermost);
+        let host = Self::on(Sandbox::outermost, None);
         host.write_node_file(&json!({ "resolver": access }));
         host
     }
 
-    fn on(machine: impl FnOnce(&Path, &str) -> Sandbox) -> Self {
+    fn on(machine: impl FnOnce(&Path, &str) -> Sandbox, room: Option<usize>) -> Self {
         require_root();
         let folder = fresh_folder();
         let path = folder.path();
         let machine = Arc::new(machine(&path.join("machine"), "host"));
+        let store = room.map(|bytes| MemoryDisk::mount(&path.join("resolver"), bytes));
         let host = Self {
             resolver: Resolver::new(Arc::clone(&machine), &path.join("resolver")),
             delegates: Delegates::new(&path.join("cni")),
             ledger: LedgerView::new(&path.join("state")),
             machine,
             more_cni_folders: Vec::new(),
+            _store: store,
             folder,
         };
         fs::write(host.boot_id_file(), "7a1c6f0e-0000-4000-8000-000000000001\n").expect("a boot ID");
@@ -127,15 +139,19 @@ impl Host {
 
     /// A machine whose resolver serves these manifests, with these recording delegates installed.
     pub fn start(manifests: &[String], delegates: &[&str]) -> Self {
-        let host = Self::new();
+        Self::new().serving(manifests, delegates)
+    }
+
+    /// Starts the resolver with these manifests and these recording delegates.
+    pub fn serving(self, manifests: &[String], delegates: &[&str]) -> Self {
         for (number, manifest) in manifests.iter().enumerate() {
-            host.resolver.write_manifest(&format!("{number:02}.yaml"), manifest);
+            self.resolver.write_manifest(&format!("{number:02}.yaml"), manifest);
         }
         for delegate in delegates {
-            host.delegates.install(delegate);
+            self.delegates.install(delegate);
         }
-        host.resolver.start();
-        host
+        self.resolver.start();
+        self
     }
 
     /// A machine that serves `shop/blue` by the recording delegates `first`, `second` and `third`, in this order.
@@ -205,8 +221,8 @@ impl Host {
     }
 
     /// Mounts a disk of so many bytes at the ledger's folder.
-    pub fn tiny_disk(&self, bytes: usize) -> TinyDisk {
-        TinyDisk::mount(self.ledger.folder(), bytes)
+    pub fn tiny_disk(&self, bytes: usize) -> MemoryDisk {
+        MemoryDisk::mount(self.ledger.folder(), bytes)
     }
 
     /// Lets mounts in the folder of pods' namespaces be propagated, as systemd does with all of a host's.
@@ -221,13 +237,13 @@ impl Host {
     }
 
     /// Mounts a disk of so many bytes at the runtime's folder of plugins, with what is in it.
-    pub fn tiny_disk_for_plugins(&self, bytes: usize) -> TinyDisk {
+    pub fn tiny_disk_for_plugins(&self, bytes: usize) -> MemoryDisk {
         let bin = self.delegates.bin();
         let before: Vec<_> = fs::read_dir(&bin).expect("the folder of plugins").flatten().collect();
         let content =
             before.iter().map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a plugin")));
         let content: Vec<_> = content.collect();
-        let disk = TinyDisk::mount(&bin, bytes);
+        let disk = MemoryDisk::mount(&bin, bytes);
         for (name, bytes) in content {
             fs::write(bin.join(&name), bytes).expect("a plugin on the tiny disk");
             fs::set_permissions(bin.join(&name), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -275,13 +291,13 @@ impl Default for Host {
     }
 }
 
-/// A disk that is soon full; unmounted when dropped.
+/// A disk in memory; unmounted when dropped.
 #[derive(Debug)]
-pub struct TinyDisk {
+pub struct MemoryDisk {
     folder: PathBuf,
 }
 
-impl TinyDisk {
+impl MemoryDisk {
     fn mount(folder: &Path, bytes: usize) -> Self {
         fs::create_dir_all(folder).expect("a mount point");
         let options = format!("size={bytes},mode=0700");
@@ -316,7 +332,7 @@ impl TinyDisk {
     }
 }
 
-impl Drop for TinyDisk {
+impl Drop for MemoryDisk {
     fn drop(&mut self) {
         let _ = umount2(&self.folder, MntFlags::MNT_DETACH);
     }

@@ -28,7 +28,7 @@ mod wire;
 pub use agent::Agent;
 pub use delegate::{Action, Delegates, Recorded, Script};
 pub use host::{
-    CLASS, HiddenNamespaces, Host, SharedFolder, TinyDisk, bridge_class, class, network, recorded_class,
+    CLASS, HiddenNamespaces, Host, MemoryDisk, SharedFolder, bridge_class, class, network, recorded_class,
     recorded_class_on,
 };
 pub use kernel::bare;

@@ -34,7 +34,12 @@ pub struct Pod {
 impl Host {
     /// A machine that serves these manifests with real delegates; the Networks named are ready.
     pub fn start_real(manifests: &[String], networks: &[&str]) -> Self {
-        let mut host = Self::start(manifests, &[]);
+        Self::new().serving_real(manifests, networks)
+    }
+
+    /// Starts the resolver with these manifests, adds real delegates, and waits for these Networks.
+    pub fn serving_real(self, manifests: &[String], networks: &[&str]) -> Self {
+        let mut host = self.serving(manifests, &[]);
         host.add_cni_folder(&delegates());
         for network in networks {
             host.resolver.wait_ready(network);

@@ -90,7 +90,8 @@ fn two_leases_that_the_resolver_has_lost_are_asserted_again(
 ) {
     let host = host_with(&json!({}));
     let pod = host.pod("web-0");
-    let (state, backup) = (host.folder().join("resolver/state.redb"), host.folder().join("backup.redb"));
+    let (state, backup) =
+        (host.folder().join("resolver/state.redb"), host.folder().join("resolver/backup.redb"));
     host.resolver.stop();
     std::fs::copy(&state, &backup).unwrap();
     host.resolver.start();

@@ -25,7 +25,8 @@ fn write_node(host: &Host, taints: &Value) {
 
 /// Takes the resolver's memory back to what it was before `since` happened.
 fn restored(host: &Host, since: impl FnOnce()) {
-    let (state, backup) = (host.folder().join("resolver/state.redb"), host.folder().join("backup.redb"));
+    let (state, backup) =
+        (host.folder().join("resolver/state.redb"), host.folder().join("resolver/backup.redb"));
     host.resolver.stop();
     fs::copy(&state, &backup).unwrap();
     host.resolver.start();

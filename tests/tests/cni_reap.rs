@@ -352,7 +352,8 @@ fn a_lease_that_the_resolver_has_lost_is_asserted_again() {
     let pod = host.pod("web-0");
     let config = thin_config("shop/blue", "1.0.0");
     // A backup from before the attachment is restored.
-    let (state, backup) = (host.folder().join("resolver/state.redb"), host.folder().join("backup.redb"));
+    let (state, backup) =
+        (host.folder().join("resolver/state.redb"), host.folder().join("resolver/backup.redb"));
     host.resolver.stop();
     fs::copy(&state, &backup).unwrap();
     host.resolver.start();

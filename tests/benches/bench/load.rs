@@ -30,7 +30,7 @@ pub(crate) struct Load {
 pub(crate) fn roomy_host() -> Host {
     let subnets = json!([{ "cidr": "10.64.0.0/10", "prefixLength": 12 }]);
     let class = class(json!({ "provider": "bridge", "subnets": subnets }));
-    let host = Host::start(&[class, network("shop/blue", &json!({}))], &[]);
+    let host = Host::on_disk().serving(&[class, network("shop/blue", &json!({}))], &[]);
     host.resolver.wait_ready("shop/blue");
     host
 }

@@ -43,7 +43,7 @@ struct Plugin<'a> {
 pub(crate) fn measure(count: usize) -> Pairs {
     let subnets = json!([{ "cidr": "10.64.0.0/12", "prefixLength": 16 }]);
     let class = class(json!({ "provider": "bridge", "subnets": subnets }));
-    let host = Host::start_real(&[class, network("shop/blue", &json!({}))], &["shop/blue"]);
+    let host = Host::on_disk().serving_real(&[class, network("shop/blue", &json!({}))], &["shop/blue"]);
     host.write_node_file(&json!({ "log": { "level": "info" } }));
     let direct =
         Plugin { program: delegates().join("bridge"), config: direct_config(host.folder()), host: &host };
