@@ -1,10 +1,11 @@
 //! The node agent on a [`Host`].
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -40,8 +41,7 @@ impl Host {
                 command
             }
         };
-        let health = self.machine().enter(|| TcpListener::bind("127.0.0.1:0")).and_then(|it| it.local_addr());
-        let health = health.expect("a free port of the host");
+        let health = free_address();
         command.args(["agent", "--node=n1", "--log-level=debug", &format!("--health-address={health}")]);
         let is_given = |flag: &str| {
             // Each of these two stands for the other.
@@ -91,6 +91,15 @@ impl Host {
     }
 }
 
+/// Of a loopback that is this process' own, and a port that the kernel gives to nobody.
+fn free_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(20_000);
+    // At most 22 bits.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 64 | high, middle, low);
+    (address, PORT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
 impl Agent {
     /// `GET /readyz`: status and text.
     pub fn readyz(&self) -> Option<(u16, String)> {
@@ -105,13 +114,21 @@ impl Agent {
 
     /// Waits until `/readyz` has this status and says this.
     pub fn wait_says(&self, status: u16, words: &str) -> String {
-        eventually(&format!("the agent says {status} {words}"), || {
+        let what = format!("the agent says {status} {words}");
+        self.wait_for(&what, |found, text| found == status && text.contains(words))
+    }
+
+    /// Waits until it is ready, and has nothing to say.
+    pub fn wait_well(&self) {
+        self.wait_for("the agent has nothing to say", |status, text| (status, text) == (200, "ok\n"));
+    }
+
+    fn wait_for(&self, what: &str, is_it: impl Fn(u16, &str) -> bool) -> String {
+        eventually(what, || {
             // One that has ended and that nobody has waited for is still listed, but runs no program.
             let runs = std::fs::read_link(format!("/proc/{}/exe", self.pid())).is_ok();
             assert!(runs, "the agent has ended");
-            self.readyz()
-                .filter(|(found, text)| *found == status && text.contains(words))
-                .map(|(_, text)| text)
+            self.readyz().filter(|(status, text)| is_it(*status, text)).map(|(_, text)| text)
         })
     }
 
@@ -123,13 +140,13 @@ impl Agent {
     /// Ends it as Kubernetes does.
     ///
     /// # Panics
-    /// Unless it ends in order and within ten seconds.
+    /// Unless it ends in order and within twenty seconds.
     pub fn stop(&mut self) {
         let begun = Instant::now();
         kill(self.pid(), Signal::SIGTERM).expect("a signal to the agent");
         let status = self.child.wait().expect("wait");
         assert!(status.success(), "the agent ended with {status}: {}", self.log());
-        assert!(begun.elapsed() < Duration::from_secs(10), "SIGTERM took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "SIGTERM took {:?}", begun.elapsed());
     }
 
     /// What it has used of the processors so far, with the programs that it ran.

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,17 +114,25 @@ esac"#
     }
 }
 
+/// Of a loopback that is this process' own, and a port that the kernel gives to nobody.
+fn free_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(20_000);
+    // At most 22 bits.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, 64 | high, middle, low), PORT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
 /// One agent; killed with this value.
 pub(crate) struct Agent {
     child: Child,
-    port: u16,
+    health: SocketAddr,
     log: PathBuf,
 }
 
 impl Agent {
     fn start(node: &Node, plugin: &Path, more: &[&str], environment: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = node.path(&format!("log-{port}"));
+        let health = free_address();
+        let log = node.path(&format!("log-{}", health.port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_knap-installer"));
         command.args(["agent", "--node=n1", "--interval=1"]).args(more);
         if !more.iter().any(|argument| argument.starts_with("--reap-interval")) {
@@ -141,11 +150,11 @@ impl Agent {
             command.arg(flag).arg(node.path(name));
         }
         command
-            .arg(format!("--health-address=127.0.0.1:{port}"))
+            .arg(format!("--health-address={health}"))
             .envs(environment.iter().copied())
-            .env("POD_NAME", format!("knap-node-{port}"));
+            .env("POD_NAME", format!("knap-node-{}", health.port()));
         let child = command.stderr(fs::File::create(&log).unwrap()).stdin(Stdio::null()).spawn().unwrap();
-        Self { child, port, log }
+        Self { child, health, log }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -153,17 +162,17 @@ impl Agent {
     }
 
     pub(crate) fn pod(&self) -> String {
-        format!("knap-node-{}", self.port)
+        format!("knap-node-{}", self.health.port())
     }
 
     /// A connection on which nothing is asked yet.
     pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+        TcpStream::connect(self.health).unwrap()
     }
 
     /// Status and text; none where nobody answers.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let mut stream = TcpStream::connect(self.health).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -222,7 +231,7 @@ impl Agent {
         let begun = Instant::now();
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(10), "SIGTERM took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "SIGTERM took {:?}", begun.elapsed());
         status
     }
 }
