@@ -163,7 +163,7 @@ impl Delegates {
 
     /// All calls so far, in order.
     pub fn all_calls(&self) -> Vec<Recorded> {
-        let text = fs::read_to_string(log_file(&self.folder)).unwrap_or_default();
+        let text = self.whole_lines();
         let lines = text.lines().skip(self.forgotten.load(Ordering::SeqCst));
         lines.map(|line| serde_json::from_str(line).expect("a whole line in the log of calls")).collect()
     }
@@ -182,8 +182,14 @@ impl Delegates {
 
     /// Forgets the calls so far. The delegates themselves don't: a script's second action stays its second.
     pub fn forget(&self) {
-        let lines = fs::read_to_string(log_file(&self.folder)).unwrap_or_default().lines().count();
-        self.forgotten.store(lines, Ordering::SeqCst);
+        self.forgotten.store(self.whole_lines().lines().count(), Ordering::SeqCst);
+    }
+
+    /// The log but for what is just being written.
+    fn whole_lines(&self) -> String {
+        let mut log = fs::read(log_file(&self.folder)).unwrap_or_default();
+        log.truncate(log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        String::from_utf8(log).expect("a log of JSON")
     }
 
     fn script(&self, name: &str) -> PathBuf {

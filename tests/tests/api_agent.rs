@@ -104,7 +104,7 @@ impl OneNode {
 
     /// Waits until the agent is ready, and the node's inventory says so.
     async fn settled(&self, agent: &Agent) {
-        tokio::task::block_in_place(|| agent.wait_says(200, "ok"));
+        tokio::task::block_in_place(|| agent.wait_well());
         self.inventory_says("True", "Ready").await;
     }
 

@@ -50,7 +50,9 @@ fn a_node_is_made_ready_and_stays_so_when_the_agent_ends() {
         told["bootID"].as_str(),
         fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().into()
     );
-    assert!(node.read("reaped").starts_with(node.path("conf/node.json").to_str().unwrap()));
+    eventually("it reaps by its node file", || {
+        node.read("reaped").starts_with(node.path("conf/node.json").to_str()?).then_some(())
+    });
 
     assert!(agent.stop().success());
     assert!(node.installed("1") && node.read("conf/token") == "node-token-1");
