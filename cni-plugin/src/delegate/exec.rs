@@ -224,10 +224,14 @@ mod tests {
         let error = run(&text, b"", Duration::from_secs(3)).unwrap_err();
         assert!(matches!(error, ExecError::Killed { .. }), "{error}");
         assert!(begun.elapsed() < LONG);
-        let child: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
-        let state = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        wait_ended(&pid);
+    }
+
+    /// Waits until the process whose number is in a file is gone, or a zombie that waits for whoever reaps orphans here.
+    fn wait_ended(pid: &Path) {
+        let process = fs::read_to_string(pid).unwrap();
+        let state = || fs::read_to_string(format!("/proc/{}/stat", process.trim())).unwrap_or_default();
         let deadline = Instant::now() + LONG;
-        // Gone, or a zombie that waits for whoever reaps orphans here.
         while !state().is_empty() && !state().contains(" Z ") {
             assert!(Instant::now() < deadline, "{}", state());
             thread::sleep(Duration::from_millis(5));
@@ -294,7 +298,7 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         drop(running);
-        let process = fs::read_to_string(&pid).unwrap();
-        assert!(!Path::new("/proc").join(process.trim()).exists() && !told.exists());
+        wait_ended(&pid);
+        assert!(!told.exists());
     }
 }

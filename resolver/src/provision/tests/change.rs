@@ -120,7 +120,7 @@ async fn a_network_is_served_from_where_its_class_has_its_subnets_now() {
     let _controller = controller(&world.store);
     until_reserved(&world, &["subnet-fabric-dc-a-0a400700-24"]).await;
     let mut answer = world.attach("c2", json!({})).await;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if answer.is_ok() {
             return;
         }
