@@ -27,6 +27,10 @@ const LARGEST_REPLY: usize = 32 * 1024;
 /// Bytes of `struct ifinfomsg`, which attributes follow.
 const LINK_HEADER: usize = 16;
 
+/// How often a list is asked for that changes while it is told.
+const DUMPS: usize = 20;
+/// Of linux/netlink.h: the list has changed while it was told, and may lack something.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Bytes of `struct ifaddrmsg`, which attributes follow.
 const ADDRESS_HEADER: usize = 8;
 
@@ -84,15 +88,21 @@ impl Netlink {
     /// An address of a link that is not link-local, where there is one.
     pub(crate) fn address(&mut self, index: u32) -> io::Result<Option<IpAddr>> {
         let mut found = None;
-        // The kernel tells those of all links.
-        let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        self.request(all, NLM_F_DUMP, |kind, payload| {
-            if kind == libc::RTM_NEWADDR && found.is_none() {
-                found = parse_address(payload, index)?;
+        // The kernel tells those of all links, again where there was a change meanwhile.
+        for _ in 0..DUMPS {
+            let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+            let told = self.request(all, NLM_F_DUMP, |kind, payload| {
+                if kind == libc::RTM_NEWADDR && found.is_none() {
+                    found = parse_address(payload, index)?;
+                }
+                Ok(())
+            });
+            match told {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && found.is_none() => {}
+                told => return told.map(|()| found),
             }
-            Ok(())
-        })?;
-        Ok(found)
+        }
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     /// Makes a bridge; `AlreadyExists` if any link has the name.
@@ -198,13 +208,18 @@ impl Netlink {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         retried(|| self.socket.send(&bytes, 0))?;
+        let mut interrupted = false;
         loop {
             let datagram = self.receive()?;
             let mut rest = datagram.as_slice();
             while !rest.is_empty() {
                 let reply = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
                 if reply.sequence_number() == self.sequence {
+                    interrupted |= reply.flags() & NLM_F_DUMP_INTR != 0;
                     match i32::from(reply.message_type()) {
+                        libc::NLMSG_ERROR | libc::NLMSG_DONE if interrupted => {
+                            return Err(io::ErrorKind::Interrupted.into());
+                        }
                         libc::NLMSG_ERROR | libc::NLMSG_DONE => return verdict(reply.payload()),
                         _ => receive(reply.message_type(), reply.payload()).map_err(malformed)?,
                     }

@@ -146,17 +146,25 @@ async fn the_controllers_move_on_when_their_replica_stops_dies_or_hangs() {
         objects.network(&format!("shop/net-{made}"), json!({"provider": "bridge"})).await;
         objects.ready(&format!("shop/net-{made}")).await;
     };
-    let first = next_leader(&objects, None).await;
+    let mut first = next_leader(&objects, None).await;
     serves().await;
 
-    let mut stopped = take(&mut replicas, &objects, &first).await;
-    stopped.stop().await;
-    // A server that is too slow for this is left to itself, and the Lease runs out.
-    let log = stopped.log();
-    let gave = ["gave back the leader's Lease", "can't give back the leader's Lease in time"];
-    assert!(gave.iter().any(|said| log.contains(said)), "nobody has to wait until it runs out: {log}");
-    let second = next_leader(&objects, Some(&first)).await;
-    serves().await;
+    // Nobody has to wait until the Lease runs out, unless the API server is too slow to take it back: hardly three times.
+    let mut tries = 0..3;
+    let second = loop {
+        let mut stopped = take(&mut replicas, &objects, &first).await;
+        stopped.stop().await;
+        let next = next_leader(&objects, Some(&first)).await;
+        serves().await;
+        if stopped.log().contains("gave back the leader's Lease") {
+            break next;
+        }
+        assert!(tries.next().is_some(), "{}", stopped.log());
+        stopped.start();
+        stopped.wait_ready().await;
+        replicas.push(stopped);
+        first = next;
+    };
 
     let mut killed = take(&mut replicas, &objects, &second).await;
     killed.kill().await;
@@ -174,6 +182,6 @@ async fn the_controllers_move_on_when_their_replica_stops_dies_or_hangs() {
     serves().await;
     // Every replica serves, whoever leads.
     for (number, replica) in [&frozen, &killed].into_iter().enumerate() {
-        replica.attached("n1", &format!("c{number}"), json!({"network": "shop/net-5"})).await;
+        replica.attached("n1", &format!("c{number}"), json!({"network": "shop/net-1"})).await;
     }
 }

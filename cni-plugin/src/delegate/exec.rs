@@ -297,7 +297,12 @@ mod tests {
             assert!(Instant::now() < deadline);
             thread::sleep(Duration::from_millis(5));
         }
+        let begun = Instant::now();
         drop(running);
+        // It is waited for, for a moment.
+        let process = fs::read_to_string(&pid).unwrap();
+        let is_there = fs::exists(format!("/proc/{}", process.trim())).unwrap();
+        assert!(!is_there || begun.elapsed() >= Duration::from_secs(1));
         wait_ended(&pid);
         assert!(!told.exists());
     }

@@ -18,7 +18,7 @@ pub struct HostPaths {
     #[arg(long, global = true, default_value = "/etc/cni/net.d/knap.d")]
     pub config_dir: PathBuf,
     /// The plugin's ledger.
-    #[arg(long, global = true, default_value = "/var/lib/cni/knap")]
+    #[arg(long, global = true, default_value = "/var/lib/knap-node")]
     pub state_dir: PathBuf,
 }
 

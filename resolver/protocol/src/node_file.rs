@@ -60,7 +60,7 @@ impl Default for Log {
 }
 
 fn default_state_dir() -> PathBuf {
-    PathBuf::from("/var/lib/cni/knap")
+    PathBuf::from("/var/lib/knap-node")
 }
 
 fn default_add_timeout() -> u32 {
@@ -81,7 +81,7 @@ mod tests {
             r#"{"node": "n1", "resolver": {"endpoints": ["http://127.0.0.1:1"], "tokenFile": "/t"}}"#,
         )
         .unwrap();
-        assert_eq!(file.state_dir, PathBuf::from("/var/lib/cni/knap"));
+        assert_eq!(file.state_dir, PathBuf::from("/var/lib/knap-node"));
         assert_eq!((file.add_timeout_seconds, file.log.level.as_str()), (30, "info"));
     }
 }

@@ -20,16 +20,15 @@ use tokio::time::timeout;
 use super::auth::node_of;
 use super::problem::Failure;
 
-/// Bytes of a body for which nobody waits. A connection costs about as much by itself, and how many of one address there are is
-/// bounded.
-pub(super) const FREE: usize = 64 << 10;
 /// For room. More than a review has to be sent, so that those who only hold it up are gone by then.
 const WAITING: Duration = Duration::from_secs(3);
 
 /// What bodies may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Bytes of all that are larger than [`FREE`].
+    /// Bytes of a body for which nobody waits. How many connections of one address there are is bounded.
+    pub(super) free: usize,
+    /// Bytes of all that are larger.
     pub(super) whole: usize,
     /// Bytes of those of one sender. None is larger.
     pub(super) share: usize,
@@ -118,7 +117,7 @@ impl<K: Eq + Hash> Bodies<K> {
     }
 
     async fn room(&self, sender: K, length: usize) -> Result<Room, BodyError> {
-        if length <= FREE {
+        if length <= self.bounds.free {
             return Ok(Room { _permits: None });
         }
         let permits = u32::try_from(length).map_err(|_| BodyError::TooLarge(self.bounds.share))?;
@@ -149,7 +148,8 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
 /// Copied together: what a frame is a part of may be much larger than the frame.
 async fn all(body: Body, announced: Option<usize>, most: usize) -> Result<Bytes, BodyError> {
     let mut frames = body.into_data_stream();
-    let mut bytes = Vec::with_capacity(announced.unwrap_or_default());
+    // What is not written to takes no memory yet.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(most));
     while let Some(frame) = frames.try_next().await? {
         if frame.len() > announced.unwrap_or(most) - bytes.len() {
             return Err(BodyError::TooLarge(most));

@@ -39,12 +39,15 @@ use crate::view::View;
 use bodies::{Bodies, Bounds};
 use problem::Failure;
 
-/// Bytes of a body: a ledger of thousands of attachments is one.
-const BODY_LIMIT: usize = 16 << 20;
+/// Bytes of a body: a ledger of ten thousand attachments is one.
+const BODY_LIMIT: usize = 4 << 20;
 /// Bytes of one that asks for an attachment.
-const ATTACH_LIMIT: usize = 256 << 10;
-/// Nearly all ledgers and inventories are small. Of the largest, a node has one under way, and all nodes together four.
+const ATTACH_LIMIT: usize = 64 << 10;
+/// Of the largest, a node has one under way, and all nodes together four. What is read may take forty times as much: lists of lists,
+/// which nobody needs.
 const OF_NODES: Bounds = Bounds {
+    // A node may ask for as many attachments at once as it has connections, each in less.
+    free: 4 << 10,
     whole: 4 * BODY_LIMIT,
     share: BODY_LIMIT,
     // A node does not wait longer for an answer to its ledger.

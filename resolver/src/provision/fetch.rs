@@ -32,7 +32,7 @@ pub(super) struct Fetched {
     served: HashMap<String, HashMap<String, HashSet<String>>>,
     /// Networks as they were written since, with another class than before.
     moved: Vec<Network>,
-    /// Whether one of them has left a class, where another may have its place.
+    /// Whether one of them has left a class that serves so many of a namespace: another may have its place.
     left: bool,
 }
 
@@ -99,7 +99,8 @@ impl Fetched {
     pub(super) fn note_written(&mut self, before: &Network, written: Network) {
         let class = class_name(before);
         if class != class_name(&written) {
-            self.left |= class.is_some();
+            let left = class.and_then(|class| self.classes.get(class));
+            self.left |= left.is_some_and(|class| class.access.networks_per_namespace.is_some());
             self.note_class(&written);
             self.moved.push(written);
         }

@@ -125,12 +125,13 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
         if work.is_empty() {
             return;
         }
+        work.catch_up(&self.view);
         let mut fetched = Fetched::new(&self.view);
+        work.recall(&mut fetched);
         // Now, so that what has come free in this picture is known to have: whoever waited for it is first.
         while let Ok(change) = changes.try_recv() {
             work.add(change);
         }
-        work.recall(&self.view, &mut fetched);
         work.gather(&self.view, &mut fetched);
         let mut waited_for = 0;
         while waited_for < TURN

@@ -247,7 +247,11 @@ impl<S: Store, A: Surroundings> Provisioner<S, A> {
             Ok(written) => written,
             // The view is behind; what it is behind of brings this Network up again.
             Err(StoreError::Changed { .. } | StoreError::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // It may have been written all the same.
+                fetched.note_class(&changed);
+                return Err(error);
+            }
         };
         tell(network, &written, outcome);
         for news in news(network, &written) {

@@ -126,9 +126,13 @@ impl Work {
             && self.due.is_empty()
     }
 
-    /// Adds to a picture what was written in earlier turns, as far as the view is behind.
-    pub(super) fn recall(&mut self, view: &View, fetched: &mut Fetched) {
+    /// Forgets of what was written in earlier turns that which a picture will have that is taken from now on.
+    pub(super) fn catch_up(&mut self, view: &View) {
         self.moved.retain(|written| is_ahead(view, written));
+    }
+
+    /// Adds the rest to such a picture.
+    pub(super) fn recall(&self, fetched: &mut Fetched) {
         self.moved.iter().for_each(|written| fetched.note_class(written));
     }
 

@@ -70,7 +70,7 @@ impl Node {
 
     /// Knap's ledger on it.
     pub fn ledger(&self) -> LedgerView {
-        LedgerView::new(&self.machine.path("/var/lib/cni/knap"))
+        LedgerView::new(&self.machine.path("/var/lib/knap-node"))
     }
 
     /// Whether Knap's ledger on it has anything of a Network, dead or alive.

@@ -23,7 +23,7 @@ impl Node {
             "--bin-dir",
             FOLDER,
             "--state-dir",
-            "/var/lib/cni/knap",
+            "/var/lib/knap-node",
         ]);
         // The node file stays the agent's.
         command.args([

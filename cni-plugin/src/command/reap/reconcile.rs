@@ -16,6 +16,9 @@ use crate::failure::Failure;
 use crate::ledger::Entry;
 use crate::session::{RELEASE_PATIENCE, Session};
 
+/// Leases named in one failure.
+const TOLD: usize = 10;
+
 /// How long a comparison, or the assertion of one attachment, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,10 +31,16 @@ pub(super) fn run(session: &Session<'_>, boot: &BootId, summary: &mut ReapSummar
             request.entries.iter().find(|sent| sent.key == *key && sent.state != LedgerState::Releasing);
         sent.map(|sent| &sent.attempt)
     };
+    let mut of_others = Vec::new();
     for suspect in &reply.suspects {
-        if let Err(failure) = release_suspect(session, suspect, boot, summary) {
-            failed(summary, format_args!("lease {}: {failure}", suspect.lease));
+        match release_suspect(session, suspect, boot, summary) {
+            Ok(Whose::Ours) => {}
+            Ok(Whose::AnotherLedgers) => of_others.push(suspect),
+            Err(failure) => failed(summary, format_args!("lease {}: {failure}", suspect.lease)),
         }
+    }
+    if !of_others.is_empty() {
+        failed(summary, of_another_ledger(&of_others));
     }
     for key in &reply.tear_down {
         let done = act(session, key, attempt_of(key), summary, |entry, locked, summary| {
@@ -80,8 +89,8 @@ fn release_suspect(
     suspect: &Suspect,
     boot: &BootId,
     summary: &mut ReapSummary,
-) -> Result<(), Failure> {
-    let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(()) };
+) -> Result<Whose, Failure> {
+    let Some(mut locked) = lock(session, &suspect.key, summary)? else { return Ok(Whose::Ours) };
     let held = locked.read()?.is_some_and(|entry| {
         entry.attempt == suspect.attempt && (entry.leases.is_empty() || entry.leases.contains(&suspect.lease))
     });
@@ -91,26 +100,36 @@ fn release_suspect(
             && remains.attempt.as_ref().is_none_or(|attempt| *attempt == suspect.attempt)
     });
     if held || unreadable {
-        return Ok(());
+        return Ok(Whose::Ours);
     }
     let of_this_boot = suspect.boot_id.as_ref().is_none_or(|id| id == boot);
     if of_this_boot && !session.ledger.may_have_made(&suspect.attempt)? {
-        return Err(Failure::new(CniCode::IO, of_another_ledger(suspect)));
+        return Ok(Whose::AnotherLedgers);
     }
     let until = Instant::now() + RELEASE_PATIENCE;
     let leases = std::slice::from_ref(&suspect.lease);
     session.resolver.release(&suspect.key, &suspect.attempt, leases, until)?;
     summary.suspects_released += 1;
-    Ok(())
+    Ok(Whose::Ours)
 }
 
-fn of_another_ledger(suspect: &Suspect) -> String {
-    let (key, lease) = (&suspect.key, &suspect.lease);
+/// Which ledger tells what became of a lease.
+enum Whose {
+    Ours,
+    AnotherLedgers,
+}
+
+fn of_another_ledger(suspects: &[&Suspect]) -> String {
+    let told = suspects.iter().take(TOLD);
+    let told: Vec<String> =
+        told.map(|suspect| format!("{} of sandbox {}", suspect.lease, suspect.key.container_id)).collect();
     format!(
-        "sandbox {} has it as {}, by another ledger than the one that is here now, and may be running: bring back the state folder as it \
-         was (perhaps it is not mounted), or reboot the node, which frees the lease; or once no such sandbox is there (`crictl pods`), \
-         remove it (`kubectl delete nwl {lease}`)",
-        key.container_id, key.ifname
+        "{} leases were made in this boot by another ledger than the one that is here now, and may be in use ({}{}): bring back the \
+         state folder as it was (is its disk mounted?), or reboot the node, which frees them; or `kubectl delete nwl` each whose \
+         sandbox `crictl pods` does not show",
+        suspects.len(),
+        told.join(", "),
+        if suspects.len() > TOLD { ", …" } else { "" }
     )
 }
 

@@ -55,12 +55,17 @@ impl Definitions {
         let found = self.known.of(&ObjectName::of(network));
         let resource_name = match class {
             Some(class) => class.resource_name.as_ref(),
-            None => found.iter().find_map(|found| thin::resource_of(found)),
+            // Its own says it, as long as that is there; others are other namespaces'.
+            None => {
+                let own = found.iter().find(|found| found.namespace() == network.namespace());
+                own.or(found.first()).and_then(|one| thin::resource_of(one))
+            }
         };
         let recorded = network.status.iter().flat_map(|status| &status.network_attachment_definitions);
         let there = found.iter().map(|found| ObjectName::of(&**found).to_string()).chain(recorded.cloned());
         let owner = translate::network_ref(network);
-        let projecting = self.projecting(network.spec.shared_with.is_some());
+        let shares = network.spec.shared_with.is_some() && class.is_none_or(|class| class.allow_sharing);
+        let projecting = self.projecting(shares);
         let resource_name = resource_name.map(String::as_str);
         let wanted = thin::kept(&owner, resource_name, &projecting, &there.collect());
         self.bring_all(&owner, &wanted).await

@@ -30,6 +30,8 @@ const WAITING: Duration = Duration::from_secs(3);
 
 /// Bodies of each sort: four of the largest, from as many addresses.
 const BOUNDS: Bounds = Bounds {
+    // A connection costs about as much by itself.
+    free: 64 << 10,
     whole: 4 * BODY_LIMIT,
     share: BODY_LIMIT,
     // The API server sends a review at once.
