@@ -57,6 +57,15 @@ fn names(network: &Network) -> Vec<String> {
     network.status.clone().unwrap().network_attachment_definitions
 }
 
+/// A class `vf`, whose pods ask for a device.
+async fn class_of_devices(objects: &Objects, allow_sharing: bool) {
+    let class = json!({
+        "provider": "sriov", "resourceName": "vendor.com/pool", "segments": {"vlans": ["100-199"]},
+        "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}], "allowSharing": allow_sharing
+    });
+    objects.class("vf", class).await;
+}
+
 /// Reasons of the Events about a Network, each once per Event.
 async fn events(objects: &Objects, network: &str) -> Vec<(String, String)> {
     let (namespace, name) = network.split_once('/').unwrap();
@@ -71,15 +80,7 @@ async fn events(objects: &Objects, network: &str) -> Vec<(String, String)> {
 #[tokio::test]
 async fn a_network_has_one_and_it_is_healed() {
     let (_api, _replica, objects) = start().await;
-    objects
-        .class(
-            "vf",
-            json!({
-                "provider": "sriov", "resourceName": "vendor.com/pool", "segments": {"vlans": ["100-199"]},
-                "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}]
-            }),
-        )
-        .await;
+    class_of_devices(&objects, false).await;
     objects.network("shop/blue", json!({"provider": "bridge"})).await;
     objects.network("shop/fast", json!({"class": "vf"})).await;
     let blue = objects.network_with("shop/blue", "Published", "True", "Published").await;
@@ -231,15 +232,7 @@ async fn shared_networks_are_projected_where_both_sides_want_it() {
 #[tokio::test]
 async fn they_are_healed_also_while_their_network_is_not_served() {
     let (_api, _replica, objects) = start().await;
-    objects
-        .class(
-            "vf",
-            json!({
-                "provider": "sriov", "resourceName": "vendor.com/pool", "segments": {"vlans": ["100-199"]},
-                "subnets": [{"cidr": "10.64.0.0/16", "prefixLength": 24}], "allowSharing": true
-            }),
-        )
-        .await;
+    class_of_devices(&objects, true).await;
     objects.label_namespace("web", json!({"knap.github.com/project-networks": "true"})).await;
     let shared = json!({"namespaceSelector": {}});
     objects.network("shop/blue", json!({"class": "vf", "sharedWith": shared})).await;

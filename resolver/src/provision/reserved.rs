@@ -8,6 +8,8 @@ use knap_api::Reservation;
 use knap_core::{AddressRange, MacCode, SubnetClaim, scopes_meet};
 use kube::ResourceExt;
 
+use crate::store::order_of;
+
 /// The one thing that a Reservation holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Thing {
@@ -195,12 +197,6 @@ pub(super) fn claim_of(reservation: &Reservation) -> Option<SubnetClaim> {
         verified: is_verified(reservation),
         order: order_of(reservation),
     })
-}
-
-/// Its place among all changes. Both stores count in one sequence; what is no number would be a store that this can't run
-/// on.
-pub(super) fn order_of(reservation: &Reservation) -> u64 {
-    reservation.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn is_verified(reservation: &Reservation) -> bool {

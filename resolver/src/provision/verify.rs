@@ -14,8 +14,8 @@ use knap_core::{AddressRange, first_conflict};
 use kube::ResourceExt;
 use tokio::time::timeout;
 
-use super::reserved::{Reserved, claim_of, order_of};
-use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError};
+use super::reserved::{Reserved, claim_of};
+use crate::store::{Labels, ObjectName, Preconditions, Store, StoreError, order_of};
 use crate::view::View;
 
 /// A watch that works tells of a change in less.
@@ -69,7 +69,7 @@ async fn all_earlier<S: Store>(
     let name = ObjectName::of(mine);
     let Some(view) = changes else { return listed(store).await };
     let told = view.reservations.until(|table| {
-        table.get(&name).filter(|told| told.uid() == mine.uid() && order_of(told) >= order_of(mine))
+        table.get(&name).filter(|told| told.uid() == mine.uid() && order_of(&**told) >= order_of(mine))
     });
     match timeout(SOON, told).await {
         Ok(_) => Ok(view.reservations.all()),

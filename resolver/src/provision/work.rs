@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant};
 use super::choose::seniority_of;
 use super::fetch::Fetched;
 use super::status::is_ready;
-use crate::store::ObjectName;
+use crate::store::{ObjectName, order_of};
 use crate::view::{Change, View};
 
 /// How long to wait after the store failed.
@@ -220,12 +220,9 @@ impl Care {
 /// Whether the view has an older state of the Network than this one, which was written.
 fn is_ahead(view: &View, written: &Network) -> bool {
     let known = view.networks.get(&ObjectName::of(written));
-    known
-        .is_some_and(|known| known.metadata.uid == written.metadata.uid && version(&known) < version(written))
-}
-
-fn version(network: &Network) -> Option<u64> {
-    network.metadata.resource_version.as_deref()?.parse().ok()
+    known.is_some_and(|known| {
+        known.metadata.uid == written.metadata.uid && order_of(&*known) < order_of(written)
+    })
 }
 
 fn counts_differ(network: &Network, view: &View, fetched: &mut Fetched) -> bool {

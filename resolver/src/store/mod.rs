@@ -62,6 +62,12 @@ impl ObjectName {
     }
 }
 
+/// The place of an object's last write among all changes of its kind. Both stores count them in one sequence; what is no number
+/// would be of a store that this can't run on.
+pub(crate) fn order_of<K: Kind>(object: &K) -> u64 {
+    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+}
+
 impl fmt::Display for ObjectName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {

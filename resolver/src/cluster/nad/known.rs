@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::thin::{concerned, leads_to};
 use crate::store::kubernetes::KubernetesStore;
-use crate::store::{ObjectName, Store, WatchEvent};
+use crate::store::{ObjectName, Store, WatchEvent, order_of};
 use crate::view::{Change, View};
 
 /// Between looks for a kind that is not there.
@@ -101,20 +101,20 @@ impl Known {
     /// What the API server has answered is known before the watch tells it; what the watch has passed by then is not.
     pub(super) fn insert(&self, definition: NetworkAttachmentDefinition) {
         let mut inner = self.inner.lock();
-        if version_of(&definition) > inner.told {
+        if order_of(&definition) > inner.told {
             inner.definitions.insert(definition);
         }
     }
 
     fn tell(&self, definition: NetworkAttachmentDefinition) {
         let mut inner = self.inner.lock();
-        inner.told = inner.told.max(version_of(&definition));
+        inner.told = inner.told.max(order_of(&definition));
         inner.definitions.insert(definition);
     }
 
     fn tell_gone(&self, definition: &NetworkAttachmentDefinition) {
         let mut inner = self.inner.lock();
-        inner.told = inner.told.max(version_of(definition));
+        inner.told = inner.told.max(order_of(definition));
         inner.definitions.remove(&ObjectName::of(definition));
     }
 
@@ -208,11 +208,6 @@ pub(super) async fn is_served(client: &Client) -> Result<bool, kube::Error> {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The API server counts the changes of a kind in one sequence.
-fn version_of(definition: &NetworkAttachmentDefinition) -> u64 {
-    definition.resource_version().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }
 
 fn tell(view: &View, definition: &NetworkAttachmentDefinition, before: Option<&NetworkAttachmentDefinition>) {
